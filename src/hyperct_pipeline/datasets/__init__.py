@@ -1,0 +1,24 @@
+"""The project's Kedro datasets: everything that stands between a node and the disk."""
+
+from hyperct_pipeline.datasets.checkpoints import CheckpointFolder, ModelPackageFolder
+from hyperct_pipeline.datasets.figure import FigureFile
+from hyperct_pipeline.datasets.nifti_folder import NiftiFolder
+from hyperct_pipeline.datasets.raw_input import ArchiveFolder, RawTable, RawTables
+from hyperct_pipeline.datasets.record_folder import RecordFolder
+from hyperct_pipeline.datasets.secret import PseudonymSecret
+from hyperct_pipeline.datasets.study_table import StudyTable
+from hyperct_pipeline.datasets.volume_store import VolumeStoreFolder
+
+__all__ = [
+    "ArchiveFolder",
+    "CheckpointFolder",
+    "FigureFile",
+    "ModelPackageFolder",
+    "NiftiFolder",
+    "PseudonymSecret",
+    "RawTable",
+    "RawTables",
+    "RecordFolder",
+    "StudyTable",
+    "VolumeStoreFolder",
+]

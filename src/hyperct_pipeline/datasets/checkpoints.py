@@ -1,0 +1,88 @@
+"""Training checkpoints and the finished model package: safetensors and JSON, never pickle."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+
+from hyperct_pipeline.errors import PackageError
+
+if TYPE_CHECKING:  # torch takes seconds to import and most commands never load a model
+    from hyperct_pipeline.training.checkpoint import Checkpoint, ModelPackage
+
+UNTRAINED = "untrained"
+
+
+class CheckpointFolder(AbstractDataset["dict[str, Checkpoint]", "dict[str, Callable[[], Checkpoint]]"]):
+    """A folder with one subfolder per epoch; loading gives one function per epoch.
+
+    A missing folder loads as an empty mapping: training has not begun.
+    """
+
+    def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> "dict[str, Callable[[], Checkpoint]]":
+        """Map each epoch to a function that reads its checkpoint."""
+        from hyperct_pipeline.training.checkpoint import load_checkpoint
+
+        epochs = sorted(self._folder.glob("[!.]*")) if self._folder.is_dir() else []
+        return {epoch.name: partial(load_checkpoint, epoch) for epoch in epochs if epoch.is_dir()}
+
+    def save(self, data: "dict[str, Checkpoint]") -> None:
+        """Write each epoch to its own subfolder, atomically."""
+        from hyperct_pipeline.training.checkpoint import save_checkpoint
+
+        for name, checkpoint in data.items():
+            save_checkpoint(self._folder / name, checkpoint)
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder.name}
+
+
+class ModelPackageFolder(AbstractDataset["ModelPackage", "ModelPackage | None"]):
+    """One trained model: `model.safetensors`, `package.json` and the licence notice of its backbone.
+
+    Args:
+        path: the package folder, or `untrained`: then loading gives None, and the node builds a fresh model.
+    """
+
+    def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._untrained = Path(path).name == UNTRAINED and not Path(path).is_dir()
+        self.folder = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> "ModelPackage | None":
+        """Read the package onto the CPU.
+
+        Raises:
+            PackageError: the folder is missing or is no model package.
+        """
+        from hyperct_pipeline.training.checkpoint import load_package
+
+        if self._untrained:
+            return None
+        if not self.folder.is_dir():
+            raise PackageError(
+                "There is no model package here yet. Train one with `kedro run --pipeline=train`, or name one with "
+                "`--params=model=PATH` (for `infer` also `model=untrained`, to check shapes)."
+            )
+        return load_package(self.folder)
+
+    def save(self, data: "ModelPackage") -> None:
+        """Write the package folder, atomically."""
+        from hyperct_pipeline.training.checkpoint import save_package
+
+        save_package(self.folder, data)
+
+    def _exists(self) -> bool:
+        return self._untrained or self.folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self.folder.name}

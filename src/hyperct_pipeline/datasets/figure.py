@@ -1,0 +1,72 @@
+"""Figures as PNG files, with a preview in Kedro-Viz."""
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any, NewType
+
+from kedro.io import AbstractDataset, DatasetError
+from matplotlib.figure import Figure
+
+from hyperct_pipeline.atomic_file import replacing
+
+ImagePreview = NewType("ImagePreview", str)
+
+
+class FigureFile(AbstractDataset[Figure | dict[str, Figure], bytes | dict[str, bytes]]):
+    """One figure as a PNG file, or several as a folder of them; loading gives the bytes of the PNG.
+
+    Saving several replaces the whole folder, so that no figure of an earlier run stays behind.
+
+    Args:
+        filepath: `<name>.png` for one figure, a folder for several.
+        dpi: dots per inch.
+        accumulate: keep the folder's other figures, for a node that yields its figures one by one.
+    """
+
+    def __init__(
+        self, filepath: str, dpi: int = 120, accumulate: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._filepath = Path(filepath)
+        self._accumulate = accumulate
+        self._dpi = dpi
+        self.metadata = metadata
+
+    @property
+    def _is_single(self) -> bool:
+        return self._filepath.suffix == ".png"
+
+    def load(self) -> bytes | dict[str, bytes]:
+        """The PNG, or one PNG per name."""
+        if not self._exists():
+            raise DatasetError(f"The figure {self._filepath.stem} does not exist yet: run the pipeline that draws it.")
+        if self._is_single:
+            return self._filepath.read_bytes()
+        return {file.stem: file.read_bytes() for file in sorted(self._filepath.glob("[!.]*.png"))}
+
+    def save(self, data: Figure | dict[str, Figure]) -> None:
+        """Draw and write; PNG files carry no metadata but the software's name."""
+        if isinstance(data, Figure):
+            self._draw(data, self._filepath)
+            return
+        if not self._accumulate:
+            shutil.rmtree(self._filepath, ignore_errors=True)
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        for name, figure in data.items():
+            self._draw(figure, self._filepath / f"{name}.png")
+
+    def _draw(self, figure: Figure, target: Path) -> None:
+        with replacing(target) as temporary:
+            figure.savefig(temporary, dpi=self._dpi, metadata={"Software": "hyperct_pipeline"})
+
+    def preview(self) -> ImagePreview:
+        """The figure, or the first of several, as base64 text for Kedro-Viz."""
+        content = self.load()
+        first = content if isinstance(content, bytes) else next(iter(content.values()), b"")
+        return ImagePreview(base64.b64encode(first).decode())
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file() if self._is_single else self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"figure": self._filepath.name}

@@ -1,0 +1,40 @@
+"""Converted CT volumes and saliency maps: one NIfTI file per key."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from hyperct_pipeline.volumes.volume import ScalarVolume, Volume, read_nifti, write_nifti
+
+LazyVolumes = dict[str, Callable[[], Volume]]
+
+
+class NiftiFolder(AbstractDataset[dict[str, Volume | ScalarVolume], LazyVolumes]):
+    """A folder of `<key>.nii.gz` files, written atomically; loading gives one function per file.
+
+    Which keys are valid is said by the table that goes with the folder, never by the listing.
+    """
+
+    def __init__(self, path: str, gzip_level: int = 3, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self._gzip_level = gzip_level
+        self.metadata = metadata
+
+    def load(self) -> LazyVolumes:
+        """Map each key to a function that reads its volume."""
+        files = sorted(self._folder.glob("[!.]*.nii.gz")) if self._folder.is_dir() else []
+        return {file.name.removesuffix(".nii.gz"): partial(read_nifti, file) for file in files}
+
+    def save(self, data: dict[str, Volume | ScalarVolume]) -> None:
+        """Write each volume to its own file."""
+        for key, volume in data.items():
+            write_nifti(volume, self._folder / f"{key}.nii.gz", gzip_level=self._gzip_level)
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder.name}

@@ -1,0 +1,37 @@
+"""Every error that a user can cause, in one tree: what, where, expected against found, what to do next."""
+
+
+class HyperctError(Exception):
+    """Base of all errors whose message is meant for the person at the keyboard."""
+
+
+class ConfigError(HyperctError):
+    """A parameter is unknown, of the wrong type, or impossible."""
+
+
+class ArchiveError(HyperctError):
+    """The image archive is missing, empty or unreadable as a whole."""
+
+
+class LabelTableError(HyperctError):
+    """A label or cohort table is missing, or lacks what its source declares."""
+
+
+class LeakageError(HyperctError):
+    """A patient or study stands where it must not: in two splits, or under two keys."""
+
+
+class WeightsError(HyperctError):
+    """Backbone weights are missing or do not fit the architecture."""
+
+
+class PackageError(HyperctError):
+    """A model package is broken, foreign, or made for other data."""
+
+
+class StoreError(HyperctError):
+    """A stored volume is absent, damaged, or was prepared with other settings."""
+
+
+class SecretError(HyperctError):
+    """The pseudonym secret is missing, too short, or not the one the data were made with."""

@@ -1,0 +1,8 @@
+"""What happens around a `kedro run`: configuration check, input check, MLflow, readable failures."""
+
+from hyperct_pipeline.hooks.configuration import ConfigurationHook
+from hyperct_pipeline.hooks.failure_message import FailureMessageHook
+from hyperct_pipeline.hooks.preflight import PreflightHook
+from hyperct_pipeline.hooks.tracking import TrackingHook
+
+__all__ = ["ConfigurationHook", "FailureMessageHook", "PreflightHook", "TrackingHook"]

@@ -1,0 +1,133 @@
+"""Every parameter is checked against the type its node declares before any node runs.
+
+Kedro's own check stops at the first level of a plain dataclass and names no file; this one goes all the way down,
+refuses unknown keys, and lists all errors at once with the file and key to edit.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.validation.type_extractor import TypeExtractor
+from pydantic import TypeAdapter, ValidationError
+
+from hyperct_pipeline.errors import ConfigError
+
+_ABSENT = object()
+RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w]+)")
+
+
+class ConfigurationHook:
+    """Replaces the raw parameters by checked ones, or stops the run."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check all parameters of all registered pipelines.
+
+        Raises:
+            ConfigError: listing each unknown key, wrong type and impossible value with its file.
+        """
+        types = TypeExtractor(dict(pipelines)).extract_types_from_pipelines()
+        loader = context.config_loader
+        places = ParameterPlaces(Path(loader.conf_source), context.env, loader.runtime_params or {})
+        loader["parameters"] = checked_parameters(loader["parameters"], types, places)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterPlaces:
+    """Where parameters come from, to name the file in an error.
+
+    Attributes:
+        conf_source: the project's `conf` folder.
+        env: the Kedro environment on top of `base`, or None for the default `local`.
+        runtime: what was given as `--params`.
+    """
+
+    conf_source: Path
+    env: str | None
+    runtime: Mapping[str, Any]
+
+    def name_of(self, key: tuple[str | int, ...]) -> str:
+        """The place that sets `key` and wins: `--params`, a file of the environment, or a file of `base`.
+
+        An error of a whole group can come from any of its places, so all are named.
+        """
+        found = [(place, _get(tree, key)) for place, tree in self._trees()]
+        setting = [(place, value) for place, value in found if value is not _ABSENT]
+        if not setting:
+            return self.name_of(key[:-1]) if len(key) > 1 else "conf"
+        if isinstance(setting[0][1], Mapping):
+            return " + ".join(place for place, _ in setting)
+        return setting[0][0]
+
+    def _trees(self) -> Iterator[tuple[str, Any]]:
+        yield "--params", self.runtime
+        for folder in (self.conf_source / (self.env or "local"), self.conf_source / "base"):
+            for file in sorted(folder.glob("**/parameters*.yml")):
+                yield file.relative_to(self.conf_source.parent).as_posix(), yaml.safe_load(file.read_text()) or {}
+
+    def runtime_names(self) -> set[str]:
+        """Names that catalog files read from `--params`, such as `data_root`."""
+        files = self.conf_source.glob("*/catalog*.yml")
+        return {name for file in files for name in RUNTIME_REFERENCE.findall(file.read_text())}
+
+
+def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places: ParameterPlaces) -> dict[str, Any]:
+    """Return `raw` with each group replaced by the fields of its checked config object.
+
+    Args:
+        raw: the merged parameters, as read from YAML and `--params`.
+        types: parameter group -> the config class its node declares.
+        places: to name the file of each error.
+
+    Raises:
+        ConfigError: with one line per error.
+    """
+    known = set(types) | places.runtime_names()
+    errors = [_unknown_group(name, known, places) for name in raw if name not in known]
+    checked: dict[str, Any] = {name: value for name, value in raw.items() if name not in types}
+    for name, config_class in types.items():
+        if name not in raw:
+            errors.append(f"{name}: missing; expected a group of keys in conf/base/parameters_*.yml")
+            continue
+        try:
+            config = TypeAdapter(config_class).validate_python(raw[name])
+        except ValidationError as error:
+            errors.extend(_messages(name, error, places))
+        else:
+            checked[name] = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if errors:
+        raise ConfigError("The configuration has errors; no node was run.\n" + "\n".join(f"- {e}" for e in errors))
+    return checked
+
+
+def _messages(group: str, error: ValidationError, places: ParameterPlaces) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        # pydantic adds the names of union branches and validators; keep what stands in the YAML
+        key = (group, *(part for part in item["loc"] if "[" not in str(part)))
+        found = "" if item["type"] == "missing" else f" (found {item['input']!r:.80})"
+        text = "unknown key" if "unexpected" in item["type"] or "extra" in item["type"] else item["msg"]
+        yield f"{places.name_of(key)}: {'.'.join(map(str, key))}: {text}{found}"
+
+
+def _unknown_group(name: str, known: set[str], places: ParameterPlaces) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(sorted(known))}"
+    return f"{places.name_of((name,))}: {name}: unknown parameter{hint}"
+
+
+def _get(tree: Any, key: tuple[str | int, ...]) -> Any:
+    for part in key:
+        in_list = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+        if in_list or (isinstance(tree, Mapping) and part in tree):
+            tree = tree[part]
+        else:
+            return _ABSENT
+    return tree

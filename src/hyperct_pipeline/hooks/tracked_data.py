@@ -1,0 +1,203 @@
+"""How each kind of data is written to an MLflow run: no pickle, no paths, finite numbers only."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+REGISTERED_MODEL = "hyperct"
+# Groups that are whole documents; they are logged as a file, not as hundreds of parameters.
+DOCUMENTS = ("task_catalogue", "label_sources")
+BATCH = 100  # entries MLflow takes in one call
+
+
+class TrackedRun:
+    """One open MLflow run, addressed by its id, so that any thread may log to it."""
+
+    def __init__(self, run_id: str, experiment_id: str, model_id: str | None) -> None:
+        from mlflow import MlflowClient
+
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self._model_id = model_id
+        self._client = MlflowClient()
+
+    @classmethod
+    def create(cls, experiment: str, project: Path, tags: Mapping[str, str], link: Mapping[str, str]) -> "TrackedRun":
+        """Open a run.
+
+        Args:
+            experiment: name of the experiment, made when it does not exist.
+            project: folder of the local store and its artifacts.
+            tags: tags of the run; its name is the tag `pipeline`.
+            link: {run_id, model_id, version} of the model that the run evaluates, or empty.
+        """
+        from mlflow import MlflowClient
+        from mlflow.entities import LoggedModelInput
+
+        uri = os.environ["MLFLOW_TRACKING_URI"]
+        local = not uri.startswith("http")
+        # two processes that create one sqlite store at the same time break each other's migration
+        with FileLock(project / ".mlflow.lock") if local else contextlib.nullcontext():
+            client = MlflowClient()
+            found = client.get_experiment_by_name(experiment)
+            location = (_store_folder(uri, project) / "mlartifacts").as_uri() if local else None
+            experiment_id = found.experiment_id if found else client.create_experiment(experiment, location)
+        tags = dict(tags)
+        if link:
+            tags |= {
+                "mlflow.parentRunId": link["run_id"],
+                "model.version": link["version"],
+                "model.id": link["model_id"],
+            }
+        run = client.create_run(experiment_id, tags=tags, run_name=tags["pipeline"])
+        if link:
+            client.log_inputs(run.info.run_id, models=[LoggedModelInput(link["model_id"])])
+        return cls(run.info.run_id, experiment_id, link.get("model_id"))
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Log scalar parameters one by one and all of them as `configuration.json`."""
+        from mlflow.entities import Param
+
+        plain = _plain(parameters)
+        flat = flat_parameters({name: value for name, value in plain.items() if name not in DOCUMENTS})
+        params = [Param(key, value) for key, value in flat.items()]
+        for start in range(0, len(params), BATCH):
+            self._client.log_batch(self.run_id, params=params[start : start + BATCH])
+        self._client.log_dict(self.run_id, plain, "configuration.json")
+
+    def log(self, name: str, entry: Mapping[str, Any], data: Any) -> None:
+        """Log one saved dataset as its catalog entry asks.
+
+        Args:
+            name: name of the dataset.
+            entry: `kind` (figure, table, text, json, metrics, history or dataset) and `to`, the artifact folder.
+            data: what the node gave.
+        """
+        kind, folder = entry["kind"], entry.get("to", "")
+        target = f"{folder}/{name}" if folder else name
+        if kind == "figure":
+            figures = data if isinstance(data, dict) else {"": data}
+            for part, figure in figures.items():
+                self._client.log_figure(self.run_id, figure, f"{target}/{part}.png" if part else f"{target}.png")
+        elif kind == "table":
+            self._client.log_text(self.run_id, data.to_csv(index=False), f"{target}.csv")
+        elif kind == "text":
+            self._client.log_text(self.run_id, data, f"{target}{entry.get('suffix', '.txt')}")
+        elif kind == "json":
+            self._client.log_dict(self.run_id, data, f"{target}.json")
+        elif kind == "metrics":
+            self._log_metrics(dict(zip(data["metric"] + "/" + data["task"], data["value"], strict=True)), step=0)
+        elif kind == "history":
+            for epoch, values in data.items():
+                self._log_metrics(values, step=int(re.sub(r"\D", "", epoch)))
+        elif kind == "dataset":
+            self._log_fingerprint(name, data)
+        else:
+            raise ValueError(f"catalog entry '{name}': unknown metadata.mlflow.kind '{kind}'")
+
+    def _log_metrics(self, values: Mapping[str, Any], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        finite = {
+            key: float(value)
+            for key, value in values.items()
+            if isinstance(value, int | float) and not pd.isna(value) and math.isfinite(value)
+        }
+        metrics = [Metric(_allowed(key), value, now, step, model_id=self._model_id) for key, value in finite.items()]
+        for start in range(0, len(metrics), BATCH):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
+
+    def _log_fingerprint(self, name: str, table: pd.DataFrame) -> None:
+        """Log which data a run used: row count, columns and a digest of the content; no rows, no source path."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        digest = hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()[:16]
+        profile = json.dumps({"rows": len(table), "columns": list(map(str, table.columns))})
+        dataset = Dataset(name, digest, "local", "{}", profile=profile)
+        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [])])
+
+    def log_model(self, folder: Path, package: Any) -> dict[str, str]:
+        """Log and register the package as a pyfunc whose code is `scoring_model.py`.
+
+        Args:
+            folder: the saved package (safetensors + JSON).
+            package: the same in memory, for the signature.
+
+        Returns:
+            {run_id, model_id, version} to find the training run from the weights.
+        """
+        import mlflow.pyfunc
+        import numpy as np
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype("int16"), (-1, -1, -1, -1), "hu_zyx")]),
+            outputs=Schema([TensorSpec(np.dtype("float64"), (-1, len(package.tasks)))]),
+        )
+        info = Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=self.run_id,
+            name=REGISTERED_MODEL,
+            registered_model_name=REGISTERED_MODEL,
+            signature=signature,
+            python_model=str(Path(__file__).with_name("scoring_model.py")),
+            artifacts={"package": str(folder)},
+            pip_requirements=["hyperct-pipeline"],
+            metadata={"tasks": list(package.tasks), "preprocess_digest": package.preprocess_digest},
+        )
+        return {
+            "run_id": self.run_id,
+            "model_id": str(info.model_id),
+            "version": str(info.registered_model_version or ""),
+        }
+
+    def end(self, status: str) -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self.run_id, status=status)
+
+
+def flat_parameters(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested parameters as `group.key` -> text; lists as JSON."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flat_parameters(value, f"{prefix}{key}.")
+        else:
+            flat[_allowed(f"{prefix}{key}")] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """Config objects as plain JSON data; a path keeps its last part only."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path) or (isinstance(value, str) and value.startswith(("/", "~", "\\")) and len(value) > 1):
+        return Path(value).name
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _allowed(name: str) -> str:
+    """MLflow refuses brackets and percent signs in names."""
+    return re.sub(r"[^\w./ :-]", "_", name)
+
+
+def _store_folder(uri: str, project: Path) -> Path:
+    return Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else project

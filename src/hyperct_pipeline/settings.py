@@ -1,0 +1,18 @@
+"""Project settings that Kedro reads at start."""
+
+from kedro.config import OmegaConfigLoader
+
+from hyperct_pipeline.hooks import ConfigurationHook, FailureMessageHook, PreflightHook, TrackingHook
+
+HOOKS = (FailureMessageHook(), ConfigurationHook(), PreflightHook(), TrackingHook())
+
+# The tracking hook replaces what Kedro's plugins would do; kedro-telemetry comes with kedro and stays silent.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
+
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # overriding one key of a parameter group in another environment keeps its other keys
+    "merge_strategy": {"parameters": "soft"},
+}

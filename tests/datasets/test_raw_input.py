@@ -1,0 +1,59 @@
+"""Raw input that is missing or unreadable says so, and says both ways out, without showing a path."""
+
+from pathlib import Path
+
+import pytest
+from kedro.io import DatasetError
+
+from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables
+from hyperct_pipeline.datasets.raw_input import read_text_table
+from hyperct_pipeline.errors import ArchiveError, LabelTableError
+
+
+def cause(error: pytest.ExceptionInfo[DatasetError]) -> BaseException:
+    assert error.value.__cause__ is not None
+    return error.value.__cause__
+
+
+def test_a_missing_archive_names_both_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as error:
+        ArchiveFolder(str(tmp_path / "DOE_JOHN")).load()
+    assert isinstance(cause(error), ArchiveError)
+    assert "--params=dicom_root=PATH" in str(error.value)
+    assert "kedro run --pipeline=phantom" in str(error.value)
+    assert "DOE_JOHN" not in str(error.value)
+
+
+def test_no_label_table_lists_the_sources() -> None:
+    with pytest.raises(DatasetError, match=r"labels.<source>=PATH` \(sources: ct_rate\)"):
+        RawTables({"ct_rate": {"path": None}}).load()
+
+
+def test_a_named_table_switches_the_defaults_off(tmp_path: Path) -> None:
+    for name in ("own", "phantom"):
+        (tmp_path / f"{name}.csv").write_text(f"id\n{name}\n")
+    defaults = {"a": {"path": str(tmp_path / "phantom.csv")}, "b": {"path": str(tmp_path / "phantom.csv")}}
+    tables = RawTables({"a": {"path": str(tmp_path / "own.csv")}, "b": {"path": None}}, defaults).load()
+    assert {source: table["id"].tolist() for source, table in tables.items()} == {"a": ["own"]}
+
+
+def test_every_cell_is_text_and_blank_is_empty(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes("\ufeffid,value\n007,NA\n008,\n".encode())
+    table = RawTable(str(file), "labels.a").load()
+    assert table.to_dict("list") == {"id": ["007", "008"], "value": ["NA", ""]}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"a,b\n1,2,3\n", "is not readable as UTF-8 CSV"),
+        ("a\nä\n".encode("latin-1"), "is not readable as UTF-8 CSV"),
+        (b"a,a\n1,2\n", "names a column twice"),
+    ],
+)
+def test_an_unreadable_table_says_what_was_expected(tmp_path: Path, content: bytes, expected: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(LabelTableError, match=f"'labels.a' {expected}"):
+        read_text_table(tmp_path / "t.csv", "labels.a")

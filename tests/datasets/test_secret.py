@@ -1,0 +1,35 @@
+"""The secret must belong to the data."""
+
+from pathlib import Path
+
+import pytest
+from kedro.io import DatasetError
+
+from hyperct_pipeline.datasets import PseudonymSecret
+from hyperct_pipeline.pseudonyms import PHANTOM_MARKER, Pseudonyms
+
+
+def secret_of(folder: Path) -> PseudonymSecret:
+    return PseudonymSecret({"path": str(folder / "fingerprint.json")}, {"archive": {"path": str(folder / "archive")}})
+
+
+def test_the_environment_gives_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERCT_SECRET", "s" * 32)
+    assert secret_of(tmp_path).load().patient_key("7") == Pseudonyms(b"s" * 32).patient_key("7")
+
+
+def test_another_secret_for_the_same_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERCT_SECRET", "s" * 32)
+    secret_of(tmp_path).load()
+    monkeypatch.setenv("HYPERCT_SECRET", "t" * 32)
+    with pytest.raises(DatasetError, match="HYPERCT_SECRET"):
+        secret_of(tmp_path).load()
+
+
+def test_without_a_secret_only_the_phantom_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYPERCT_SECRET", raising=False)
+    (tmp_path / "archive").mkdir()
+    with pytest.raises(DatasetError, match="HYPERCT_SECRET"):
+        secret_of(tmp_path).load()
+    (tmp_path / "archive" / PHANTOM_MARKER).write_text("{}")
+    assert len(secret_of(tmp_path).load().patient_key("7")) == 20

@@ -1,0 +1,92 @@
+"""Parameters are refused before any node, naming file and key."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+    lr: float
+    crop: tuple[int, int] = (2, 2)
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ValueError("lr must be positive")
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Rule:
+    minimum: int = Field(ge=1)
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class QualitySettings:
+    slices: Rule
+
+
+TYPES = {"fit": FitSettings, "quality": QualitySettings}
+GOOD = {"fit": {"lr": 0.1, "crop": [3, 4]}, "quality": {"slices": {"minimum": 5}}}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> ParameterPlaces:
+    base, paper = tmp_path / "conf" / "base", tmp_path / "conf" / "paper"
+    base.mkdir(parents=True)
+    paper.mkdir()
+    (base / "parameters_fit.yml").write_text("fit: {lr: 0.1, crop: [3, 4]}\n")
+    (base / "parameters_quality.yml").write_text("quality: {slices: {minimum: 5}}\n")
+    (paper / "parameters_fit.yml").write_text("fit: {lr: 0.2}\n")
+    (base / "catalog.yml").write_text("_root: ${runtime_params:data_root, data}\n")
+    return ParameterPlaces(tmp_path / "conf", "paper", {"fit": {"crop": [1, 1]}})
+
+
+def test_checked_values_have_the_declared_types(places: ParameterPlaces) -> None:
+    checked = checked_parameters(GOOD, TYPES, places)
+    assert checked["fit"] == {"lr": 0.1, "crop": (3, 4)}
+    assert checked["quality"] == {"slices": Rule(minimum=5)}
+
+
+def test_the_winning_place_is_named(places: ParameterPlaces) -> None:
+    assert places.name_of(("fit", "crop")) == "--params"
+    assert places.name_of(("fit", "lr")) == "conf/paper/parameters_fit.yml"
+    assert places.name_of(("quality", "slices", "minimum")) == "conf/base/parameters_quality.yml"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"fit": {"lr": "fast"}}, r"conf/paper/parameters_fit.yml: fit.lr: .*number.*found 'fast'"),
+        ({"fit": {"lr": 0.1, "lrr": 1}}, r"fit.lrr: unknown key"),
+        (
+            {"fit": {"lr": -1.0}},
+            r"--params \+ conf/paper/parameters_fit.yml \+ conf/base/parameters_fit.yml: fit: .*lr must be positive",
+        ),
+        ({"fit": {"crop": [3, 4]}}, r"fit.lr: .*required"),
+        ({"quality": {"slices": {"minimum": 0}}}, r"parameters_quality.yml: quality.slices.minimum: .*found 0"),
+        ({"quality": {"slices": {"minimum": 5, "max": 1}}}, r"quality.slices.max: unknown key"),
+        ({"qualty": {}}, r"qualty: unknown parameter; did you mean 'quality'"),
+    ],
+)
+def test_each_error_names_file_and_key(places: ParameterPlaces, change: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        checked_parameters(GOOD | change, TYPES, places)
+
+
+def test_all_errors_are_listed_at_once(places: ParameterPlaces) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked_parameters({"fit": {"lr": "fast"}, "quality": {"slices": {}}}, TYPES, places)
+    assert "fit.lr" in str(caught.value)
+    assert "quality.slices.minimum" in str(caught.value)
+
+
+def test_runtime_paths_of_the_catalog_are_known_parameters(places: ParameterPlaces) -> None:
+    assert checked_parameters(GOOD | {"data_root": "x"}, TYPES, places)["data_root"] == "x"

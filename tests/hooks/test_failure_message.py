@@ -1,0 +1,32 @@
+"""Our own errors end in their message alone."""
+
+import sys
+
+import pytest
+
+from hyperct_pipeline.errors import ArchiveError
+from hyperct_pipeline.hooks import failure_message
+
+
+def test_the_first_of_our_errors_in_the_chain_is_found() -> None:
+    try:
+        try:
+            raise ArchiveError("no archive")
+        except ArchiveError as inner:
+            raise RuntimeError("wrapped") from inner
+    except RuntimeError as outer:
+        assert str(failure_message.root_cause(outer)) == "no archive"
+    assert failure_message.root_cause(KeyError("x")) is None
+
+
+def test_only_our_errors_lose_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passed_on: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: passed_on.append(error))
+    failure_message.install()
+    failure_message.install()  # a second session in one process must not stack reporters
+    sys.excepthook(ArchiveError, ArchiveError("no archive"), None)
+    sys.excepthook(KeyError, KeyError("x"), None)
+    assert capsys.readouterr().err == "\nError: no archive\n"
+    assert [type(error) for error in passed_on] == [KeyError]

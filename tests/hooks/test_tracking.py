@@ -1,0 +1,132 @@
+"""One true MLflow run per kedro run; a server that is down costs a warning."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from hyperct_pipeline.hooks.tracked_data import flat_parameters
+from hyperct_pipeline.hooks.tracking import TrackingHook, reachable
+
+mlflow = pytest.importorskip("mlflow")
+
+CATALOG: dict[str, Any] = {
+    "metrics": {"metadata": {"mlflow": {"kind": "metrics"}}},
+    "history": {"metadata": {"mlflow": {"kind": "history"}}},
+    "curve": {"metadata": {"mlflow": {"kind": "figure", "to": "figures"}}},
+    "index": {"metadata": {"mlflow": {"kind": "dataset"}}},
+    "silent": {"type": "MemoryDataset"},
+}
+
+
+@pytest.fixture
+def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackingHook:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    hook = TrackingHook()
+    hook.after_context_created(SimpleNamespace(project_path=tmp_path))
+    parameters = {"fit": {"lr": 0.1, "crop": (3, 4)}, "unused": {"x": 1}}
+    hook.after_catalog_created(conf_catalog=CATALOG, parameters={"parameters": parameters})
+    return hook
+
+
+def start(hook: TrackingHook) -> str:
+    pipeline = SimpleNamespace(inputs=lambda: {"params:fit", "index"})
+    hook.before_pipeline_run({"pipeline_name": "train", "env": None}, pipeline, SimpleNamespace())
+    assert hook._run is not None
+    return hook._run.run_id
+
+
+def test_a_run_carries_what_the_catalog_asks_for(hook: TrackingHook) -> None:
+    run_id = start(hook)
+    hook.after_dataset_saved("metrics", pd.DataFrame({"task": ["a", "b"], "metric": ["auc"] * 2, "value": [0.7, None]}))
+    hook.after_dataset_saved("history", {"epoch_001": {"loss": 0.5}})
+    hook.after_dataset_saved("history", {"epoch_002": {"loss": 0.25, "auc": float("nan")}})
+    hook.after_dataset_saved("curve", Figure())
+    hook.after_dataset_saved("index", pd.DataFrame({"study_key": ["k"], "y": [1]}))
+    hook.after_dataset_saved("silent", 1)
+    hook.after_pipeline_run()
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"fit.lr": "0.1", "fit.crop": "[3, 4]"}
+    assert run.data.metrics == {"auc/a": 0.7, "loss": 0.25}
+    assert [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")] == [(1, 0.5), (2, 0.25)]
+    assert {item.path for item in client.list_artifacts(run_id)} == {"configuration.json", "figures"}
+    assert run.inputs.dataset_inputs[0].dataset.name == "index"
+    assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["rows"] == 1
+
+
+def test_tags_name_neither_user_nor_path(hook: TrackingHook, tmp_path: Path) -> None:
+    tags = mlflow.MlflowClient().get_run(start(hook)).data.tags
+    hook.on_pipeline_error()
+    text = json.dumps(tags)
+    assert str(tmp_path) not in text
+    assert "mlflow.user" not in tags
+    assert "mlflow.source.name" not in tags
+
+
+def test_a_failed_run_is_failed(hook: TrackingHook) -> None:
+    run_id = start(hook)
+    hook.on_pipeline_error()
+    assert mlflow.MlflowClient().get_run(run_id).info.status == "FAILED"
+
+
+def test_a_server_that_is_down_costs_a_warning(
+    hook: TrackingHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the discard port: nobody listens
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        hook.before_pipeline_run({"pipeline_name": "train"}, SimpleNamespace(inputs=set), SimpleNamespace())
+        hook.after_dataset_saved("history", {"epoch_001": {"loss": 0.5}})
+        hook.after_pipeline_run()
+    assert time.monotonic() - began < 15
+    assert "not tracked" in caplog.text
+    assert not reachable("http://127.0.0.1:9")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_process_leaves_a_killed_run(tmp_path: Path, number: int, exit_status: int) -> None:
+    program = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from types import SimpleNamespace
+        from hyperct_pipeline.hooks.tracking import TrackingHook
+        hook = TrackingHook()
+        hook.after_context_created(SimpleNamespace(project_path=Path(sys.argv[1])))
+        hook.after_catalog_created(conf_catalog={}, parameters={"parameters": {}})
+        hook.before_pipeline_run({"pipeline_name": "train"}, SimpleNamespace(inputs=set), SimpleNamespace())
+        print("run", hook._run.run_id, flush=True)
+        time.sleep(60)
+    """)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"MLFLOW_TRACKING_URI": uri},
+    )
+    assert process.stdout is not None
+    run_id = next(line.split()[1] for line in process.stdout if line.startswith("run "))
+    process.send_signal(number)
+    code = process.wait(timeout=60)
+    process.stdout.close()
+    assert code in (exit_status, -number)
+    assert mlflow.MlflowClient(tracking_uri=uri).get_run(run_id).info.status == "KILLED"
+
+
+def test_nested_parameters_become_flat_names() -> None:
+    assert flat_parameters({"a": {"b": 1, "c": [1, 2]}, "d": "x"}) == {"a.b": "1", "a.c": "[1, 2]", "d": "x"}
