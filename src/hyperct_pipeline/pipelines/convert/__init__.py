@@ -1,0 +1,1 @@
+"""DICOM archive to one NIfTI per study, with an index of series and a manifest of studies."""

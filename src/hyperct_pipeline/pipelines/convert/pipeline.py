@@ -1,0 +1,40 @@
+"""The `convert` pipeline."""
+
+from typing import Any
+
+from kedro.pipeline import Pipeline, node
+
+from hyperct_pipeline.pipelines.convert import nodes
+
+
+def create_pipeline(**_: Any) -> Pipeline:
+    """DICOM archive -> series_index, nifti, conversion_manifest."""
+    return Pipeline(
+        [
+            node(
+                nodes.index_archive,
+                inputs={"archive": "dicom_archive", "config": "params:convert"},
+                outputs="series_groups",
+                name="index_archive",
+            ),
+            node(
+                nodes.select_series,
+                inputs=["series_groups", "pseudonyms", "params:convert"],
+                outputs=["series_index", "chosen_series"],
+                name="select_series",
+            ),
+            node(
+                nodes.convert_studies,
+                inputs=["chosen_series", "conversion_rows_done", "params:convert"],
+                outputs=["nifti", "conversion_rows"],
+                name="convert_studies",
+            ),
+            node(
+                nodes.conversion_manifest,
+                inputs=["series_index", "conversion_rows"],
+                outputs=["conversion_manifest", "conversion_timings"],
+                name="conversion_manifest",
+            ),
+        ],
+        tags="convert",
+    )

@@ -1,0 +1,1 @@
+"""Accepted volumes into the volume store."""

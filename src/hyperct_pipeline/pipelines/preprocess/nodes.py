@@ -1,0 +1,30 @@
+"""Nodes of `preprocess`: accepted volumes into the volume store."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from hyperct_pipeline.volumes import preprocess_report
+from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
+from hyperct_pipeline.volumes.store import StoredVolume
+from hyperct_pipeline.volumes.volume import Volume
+
+Rows = dict[str, dict[str, Any]]
+
+
+def preprocess_studies(
+    quality_table: pd.DataFrame,
+    nifti: Mapping[str, Callable[[], Volume]],
+    preprocess_rows_done: Rows,
+    config: PreprocessConfig,
+) -> Iterator[tuple[dict[str, StoredVolume], Rows]]:
+    """Stored volumes and rows of the studies that are new or changed, one at a time."""
+    yield {}, {}  # Kedro looks at the first chunk, and there may be no other
+    for row, stored in preprocess_report.preprocess_all(quality_table, nifti, preprocess_rows_done, config):
+        yield ({row["study_key"]: stored} if stored else {}), {row["study_key"]: row}
+
+
+def preprocess_table(quality_table: pd.DataFrame, preprocess_rows: Rows) -> pd.DataFrame:
+    """One row per judged study: where its volume is, or why there is none."""
+    return preprocess_report.preprocess_table(quality_table, preprocess_rows)

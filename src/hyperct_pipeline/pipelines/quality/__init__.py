@@ -1,0 +1,1 @@
+"""A verdict per converted volume, and a page to look at."""

@@ -1,0 +1,1 @@
+"""CT volumes: the axis convention, quality checks, preprocessing, slice triplets and the on-disk store."""

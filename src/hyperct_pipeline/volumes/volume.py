@@ -1,0 +1,123 @@
+"""The volume and its axes, and NIfTI files of it.
+
+THE axis convention: arrays are (Z, Y, X). The affine maps the NIfTI index (x, y, z, 1) of voxel [z, y, x] to
+millimetres in RAS: x grows to the patient's right, y to the front, z to the head. In a volume "in RAS" the
+array axes themselves run (to within 45 degrees) that way.
+"""
+
+# mypy: allow-untyped-calls
+# (nibabel ships without annotations)
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+from numpy.typing import NDArray
+
+from hyperct_pipeline.atomic_file import replacing
+from hyperct_pipeline.errors import StoreError
+
+INT16 = np.iinfo(np.int16)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Hounsfield units with their place in space."""
+
+    hu: NDArray[np.int16]  # (Z, Y, X)
+    affine: NDArray[np.float64]  # (4, 4), index (x, y, z, 1) -> RAS mm
+
+    def __post_init__(self) -> None:
+        _check(self.hu, np.dtype(np.int16), self.affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxels as (z, y, x)."""
+        return _spacing_mm(self.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class ScalarVolume:
+    """A map over a volume's grid, e.g. saliency; NaN where nothing was seen."""
+
+    values: NDArray[np.float32]  # (Z, Y, X)
+    affine: NDArray[np.float64]  # (4, 4), index (x, y, z, 1) -> RAS mm
+
+    def __post_init__(self) -> None:
+        _check(self.values, np.dtype(np.float32), self.affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxels as (z, y, x)."""
+        return _spacing_mm(self.affine)
+
+
+def orientation_of(affine: NDArray[np.float64]) -> str:
+    """Where the NIfTI axes x, y, z point, as three letters, e.g. "RAS" or "LPS"."""
+    return "".join(orientations.aff2axcodes(affine))
+
+
+def to_ras(volume: Volume) -> Volume:
+    """The same voxels with axes flipped and swapped, never resampled, so that they run nearest to RAS."""
+    current = orientations.io_orientation(volume.affine)
+    if np.array_equal(current, orientations.axcodes2ornt("RAS")):
+        return volume
+    hu_xyz = orientations.apply_orientation(volume.hu.T, current)
+    affine = volume.affine @ orientations.inv_ornt_aff(current, volume.hu.T.shape)
+    return Volume(np.ascontiguousarray(hu_xyz.T), affine)
+
+
+def write_nifti(volume: Volume | ScalarVolume, path: Path, gzip_level: int = 1) -> None:
+    """Writes NIfTI-1, compressed where the name ends in .gz; the same volume always gives the same bytes.
+
+    The file appears under its name only when it is complete.
+    """
+    values = volume.hu if isinstance(volume, Volume) else volume.values
+    image = nib.Nifti1Image(values.T, volume.affine)
+    image.header.set_slope_inter(1, 0)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.affine, code="scanner")
+    image.set_qform(volume.affine, code="scanner")
+    content = image.to_bytes()
+    if path.suffix == ".gz":
+        content = gzip.compress(content, gzip_level, mtime=0)
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+def read_nifti(path: Path) -> Volume:
+    """Reads a CT; values that are not int16 after rescale are rounded to it.
+
+    Raises:
+        StoreError: absent or damaged, not three-dimensional, or values that are not Hounsfield units.
+    """
+    try:
+        image = nib.Nifti1Image.from_filename(path)
+        values = np.asarray(image.dataobj).T
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise StoreError(
+            f"{path.name} cannot be read as NIfTI ({type(error).__name__}). "
+            "Remove the file and run `kedro run --pipelines=convert` again."
+        ) from None
+    if values.ndim != 3:
+        raise StoreError(f"{path.name} has {values.ndim} axes, expected 3: one volume per file.")
+    if values.dtype != np.int16:
+        if not (np.isfinite(values).all() and values.min() >= INT16.min and values.max() <= INT16.max):
+            raise StoreError(f"{path.name} holds values outside int16 or not finite: these are not HU.")
+        values = np.rint(values).astype(np.int16)
+    return Volume(np.ascontiguousarray(values), np.asarray(image.affine, dtype=np.float64))
+
+
+def _check(values: NDArray[np.generic], dtype: np.dtype[np.generic], affine: NDArray[np.float64]) -> None:
+    if values.ndim != 3 or values.dtype != dtype:
+        raise ValueError(f"expected {dtype} (Z, Y, X), found {values.dtype} with {values.ndim} axes")
+    if affine.shape != (4, 4) or affine.dtype != np.float64:
+        raise ValueError(f"expected a float64 (4, 4) affine, found {affine.dtype} {affine.shape}")
+
+
+def _spacing_mm(affine: NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(z), float(y), float(x)

@@ -1,0 +1,86 @@
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hyperct_pipeline.dicom.series import index_series, walk
+from hyperct_pipeline.errors import ArchiveError
+
+HU = np.zeros((4, 4, 6), dtype=np.int16)
+
+
+def test_walk_is_sorted_and_passes_over_what_is_no_file(tmp_path: Path) -> None:
+    for name in ("b/2", "b/1", "a/x y", "c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    os.mkfifo(tmp_path / "a" / "fifo")
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to("self")
+    assert [os.path.relpath(path, tmp_path) for path in walk(tmp_path)] == ["c", "a/x y", "b/1", "b/2"]
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty", "junk only"])
+def test_no_archive_names_both_ways_out_and_no_path(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "SECRETNAME"
+    if kind != "absent":
+        root.mkdir()
+    if kind == "junk only":
+        (root / "notes.txt").write_text("nothing")
+    with pytest.raises(ArchiveError, match=r"kedro run --pipeline=phantom.*--params=dicom_root=PATH") as caught:
+        index_series(root)
+    assert "SECRETNAME" not in str(caught.value)
+
+
+def test_series_scattered_over_folders_is_one_group(write_series, tmp_path: Path) -> None:
+    paths = write_series(HU)
+    (tmp_path / "archive" / "elsewhere").mkdir()
+    paths[2].rename(tmp_path / "archive" / "elsewhere" / "IM")
+    (group,) = index_series(tmp_path / "archive")
+    assert len(group.headers) == 4
+
+
+def test_junk_is_counted_in_log_and_problems(write_series, tmp_path: Path, caplog) -> None:
+    paths = write_series(HU)
+    write_series(HU, folder="clean")
+    (paths[0].parent / "thumbs.db").write_bytes(b"CANARY")
+    with caplog.at_level(logging.INFO):
+        groups = index_series(tmp_path / "archive")
+    assert sorted(group.problems for group in groups) == [(), ("NOT_DICOM_FILES",)]
+    assert "9 files: 8 DICOM, passed over {'NOT_DICOM': 1}" in caplog.text
+    assert str(tmp_path) not in caplog.text
+
+
+def test_localizer_and_other_matrix_become_groups_of_their_own(write_series, tmp_path: Path) -> None:
+    uid = {"SeriesInstanceUID": "1.2.3"}
+    write_series(HU, tags=uid)
+    scout = uid | {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    write_series(HU[:1], folder="scout", orientation=(1, 0, 0, 0, 0, -1), tags=scout)
+    groups = index_series(tmp_path / "archive")
+    assert [(group.number, len(group.headers), group.problems) for group in groups] == [
+        (0, 4, ("LOCALIZER_DROPPED",)),
+        (1, 1, ()),
+    ]
+    write_series(HU[:1, :2], folder="small", tags=uid)
+    assert all("MATRIX_VARIES" in group.problems for group in index_series(tmp_path / "archive")[:2])
+
+
+def test_acquisitions_split_only_where_they_overlap(write_series, tmp_path: Path) -> None:
+    step_and_shoot = {index: {"AcquisitionNumber": index + 1} for index in range(4)}
+    write_series(HU, per_image=step_and_shoot)
+    assert [len(group.headers) for group in index_series(tmp_path / "archive")] == [4]
+    uid = {"SeriesInstanceUID": "1.2.4"}
+    for number in (1, 2):
+        write_series(HU, folder=f"dynamic{number}", tags=uid | {"AcquisitionNumber": number})
+    split = [group for group in index_series(tmp_path / "archive") if group.series_uid == "1.2.4"]
+    assert [(len(group.headers), group.problems) for group in split] == [(4, ("MULTIPLE_ACQUISITIONS",))] * 2
+
+
+def test_blank_uids_are_told_apart_by_folder(write_series, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_series(HU, folder=folder, tags={"StudyInstanceUID": "", "SeriesInstanceUID": ""})
+    groups = index_series(tmp_path / "archive")
+    assert len({group.study_uid for group in groups}) == 2
+    assert all(group.problems == ("MISSING_UID",) for group in groups)
+    assert "archive" not in groups[0].study_uid  # the key survives a move of the archive

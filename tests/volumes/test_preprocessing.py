@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from hyperct_pipeline.volumes.preprocessing import (
+    EmptyVolumeError,
+    PreprocessConfig,
+    preprocess,
+    resample,
+    resampling_matrix,
+)
+from hyperct_pipeline.volumes.volume import Volume
+
+AFFINE = np.array([[0.8, 0, 0, -90], [0, 0.9, 0, -70], [0, 0, 2.5, 15], [0, 0, 0, 1.0]])
+
+
+def position_mm(affine: np.ndarray, shape_zyx: tuple[int, ...], axis: int) -> np.ndarray:
+    """(Z, Y, X) world coordinate of every voxel along one axis."""
+    z, y, x = np.indices(shape_zyx)
+    return affine[axis, 0] * x + affine[axis, 1] * y + affine[axis, 2] * z + affine[axis, 3]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("shape_zyx", [(12, 20, 31), (40, 60, 50), (24, 41, 77)])
+def test_new_affine_names_the_same_world_points(shape_zyx: tuple[int, int, int], axis: int) -> None:
+    """An image of its own coordinates: smoothing and interpolation leave a straight line as it is."""
+    old_shape = (24, 50, 62)
+    coordinate = position_mm(AFFINE, old_shape, axis)
+    volume = Volume(np.rint(coordinate * 100).astype(np.int16), AFFINE)
+    factors = tuple(old / new for old, new in zip(old_shape, shape_zyx, strict=True))
+    values, affine = resample(volume, shape_zyx, factors, lowest_hu=-32768)
+    inner = tuple(slice(int(n * 0.2), n - int(n * 0.2)) for n in shape_zyx)  # the border repeats its last voxel
+    expected = position_mm(affine, shape_zyx, axis) * 100
+    np.testing.assert_allclose(values[inner], expected[inner], atol=0.6)  # rounding to int16
+    # the outer faces of both grids coincide
+    for corner in (0, 1):
+        old = AFFINE[:3, 3] + AFFINE[:3, :3] @ (np.array(old_shape[::-1]) * corner - 0.5)
+        new = affine[:3, 3] + affine[:3, :3] @ (np.array(shape_zyx[::-1]) * corner - 0.5)
+        np.testing.assert_allclose(old, new, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_interior_equals_monai() -> None:
+    torch = pytest.importorskip("torch")
+    transforms = pytest.importorskip("monai.transforms")
+    hu = np.random.default_rng(2).integers(-1000, 1000, (40, 90, 80)).astype(np.int16)
+    shape = (48, 33, 30)
+    values, _ = resample(Volume(hu, AFFINE), shape, (40 / 48, 90 / 33, 80 / 30), lowest_hu=-1024)
+    resize = transforms.Resize(shape, mode="trilinear", anti_aliasing=True)
+    monai = resize(torch.from_numpy(hu.astype(np.float32))[None]).numpy()[0]
+    inner = np.s_[2:-2, 4:-4, 4:-4]  # beyond the border MONAI sees 0 HU, we the last voxel
+    # MONAI's kernel is not normalised: its weights sum to 1 within 1e-4
+    np.testing.assert_allclose(values[inner], monai[inner], atol=0.1)
+
+
+@pytest.mark.parametrize(("n_old", "n_new"), [(50, 20), (20, 50), (30, 30), (7, 1)])
+def test_matrix_keeps_constants_and_identity(n_old: int, n_new: int) -> None:
+    matrix = resampling_matrix(n_old, n_new, n_old / n_new)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
+    if n_old == n_new:
+        np.testing.assert_allclose(matrix, np.eye(n_old), atol=1e-7)
+
+
+def test_fine_stripes_do_not_alias() -> None:
+    """Stripes at the highest frequency shrink to their mean; plain interpolation would show new stripes."""
+    stripes = np.where(np.arange(64) % 2, 500, -500)
+    hu = np.broadcast_to(stripes, (8, 64, 64)).astype(np.int16)
+    values, _ = resample(Volume(np.ascontiguousarray(hu), AFFINE), (8, 64, 20), (1, 1, 3.2), lowest_hu=-1024)
+    assert np.abs(values[:, :, 3:-3]).max() < 30
+
+
+def test_spacing_mode_gives_exactly_that_spacing() -> None:
+    hu = np.random.default_rng(1).integers(0, 900, (24, 50, 62)).astype(np.int16)
+    stored = preprocess(Volume(hu, AFFINE), PreprocessConfig(spacing_mm=(3.0, 1.5, 1.7)))
+    np.testing.assert_allclose(np.linalg.norm(stored.affine[:3, :3], axis=0), (1.7, 1.5, 3.0))
+    assert stored.grid_shape_zyx == (20, 30, 29)  # 60 mm, 45 mm, 49.6 mm
+
+
+def test_padding_is_clamped_before_resampling_and_window_after() -> None:
+    hu = np.full((6, 16, 16), -3024, dtype=np.int16)
+    hu[:, 4:12, 4:12] = 3000
+    stored = preprocess(Volume(hu, AFFINE), PreprocessConfig(shape_zyx=(6, 8, 8), window_hu=(-1000, 1000)))
+    assert stored.hu.min() == -1000 and stored.hu.max() == 1000
+    clamped = preprocess(
+        Volume(np.maximum(hu, -1024), AFFINE), PreprocessConfig(shape_zyx=(6, 8, 8), window_hu=(-1000, 1000))
+    )
+    np.testing.assert_array_equal(stored.hu, clamped.hu)
+
+
+def test_empty_slices_are_dropped_and_remembered() -> None:
+    hu = np.full((6, 8, 8), -1024, dtype=np.int16)
+    hu[2] = hu[4] = 50
+    stored = preprocess(Volume(hu, AFFINE), PreprocessConfig(shape_zyx=(6, 8, 8)))
+    np.testing.assert_array_equal(stored.kept_slices, [2, 4])
+    assert stored.hu.shape == (2, 8, 8) and stored.grid_shape_zyx == (6, 8, 8)
+    np.testing.assert_allclose(stored.affine, AFFINE)
+    with pytest.raises(EmptyVolumeError, match="all 6 slices are at or below -1000 HU"):
+        preprocess(Volume(np.full((6, 8, 8), -1000, np.int16), AFFINE), PreprocessConfig(shape_zyx=(6, 8, 8)))
+
+
+def test_result_does_not_depend_on_how_the_array_ran() -> None:
+    hu = np.random.default_rng(1).integers(-900, 900, (8, 10, 12)).astype(np.int16)
+    flip = np.diag([-1.0, -1, 1, 1])
+    flip[:2, 3] = (11, 9)
+    config = PreprocessConfig(shape_zyx=(6, 7, 8))
+    one = preprocess(Volume(hu, AFFINE), config)
+    other = preprocess(Volume(np.ascontiguousarray(hu[:, ::-1, ::-1]), AFFINE @ flip), config)
+    np.testing.assert_array_equal(one.hu, other.hu)
+    np.testing.assert_allclose(one.affine, other.affine, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"shape_zyx": (4, 4, 4), "spacing_mm": (1, 1, 1)},
+        {"shape_zyx": (4, 0, 4)},
+        {"shape_zyx": (4, 4, 4), "window_hu": (100, -100)},
+        {"shape_zyx": (4, 4, 4), "padding_hu": -500},
+        {"shape_zyx": (4, 4, 4), "window": (0, 1)},
+    ],
+)
+def test_impossible_settings(wrong: dict) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        PreprocessConfig(**wrong)
+
+
+def test_digest_follows_every_setting() -> None:
+    configs = [
+        PreprocessConfig(shape_zyx=(4, 4, 4)),
+        PreprocessConfig(shape_zyx=(4, 4, 5)),
+        PreprocessConfig(spacing_mm=(4, 4, 4)),
+        PreprocessConfig(shape_zyx=(4, 4, 4), window_hu=(-1000, 900)),
+        PreprocessConfig(shape_zyx=(4, 4, 4), padding_hu=-1025),
+    ]
+    assert len({config.digest() for config in configs}) == 5
+    assert configs[0].digest() == PreprocessConfig(shape_zyx=(4, 4, 4)).digest()

@@ -1,0 +1,76 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hyperct_pipeline.errors import StoreError
+from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
+
+STORED = StoredVolume(
+    hu=np.random.default_rng(5).integers(-1000, 1000, (3, 4, 5)).astype(np.int16),
+    affine=np.array([[1 / 3, 0, 0, 0.1], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]]),
+    grid_shape_zyx=(6, 4, 5),
+    kept_slices=np.array([0, 2, 5]),
+    preprocess_digest="abc",
+)
+
+
+def test_round_trip_is_exact_and_memory_mapped(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path / "store")
+    assert "s1" not in store
+    store.put("s1", STORED)
+    again = store.get("s1")
+    assert "s1" in store and isinstance(again.hu, np.memmap) and not again.hu.flags.writeable
+    for name in ("hu", "affine", "kept_slices"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(STORED, name))
+    assert (again.grid_shape_zyx, again.preprocess_digest) == ((6, 4, 5), "abc")
+
+
+def test_file_is_an_ordinary_npy(tmp_path: Path) -> None:
+    VolumeStore(tmp_path).put("s1", STORED)
+    np.testing.assert_array_equal(np.load(tmp_path / "s1.npy"), STORED.hu)
+
+
+def test_absent_key_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"No stored volume s9.*--pipelines=preprocess"):
+        VolumeStore(tmp_path).get("s9")
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a/b", ".hidden", "a b"])
+def test_key_cannot_leave_the_folder(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="store key"):
+        VolumeStore(tmp_path).put(key, STORED)
+
+
+def test_every_cut_and_every_changed_end_is_noticed(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path)
+    store.put("s1", STORED)
+    content = (tmp_path / "s1.npy").read_bytes()
+    for end in range(0, len(content), 7):
+        (tmp_path / "s1.npy").write_bytes(content[:end])
+        with pytest.raises(StoreError, match="damaged"):
+            store.get("s1")
+    (tmp_path / "s1.npy").write_bytes(content + b"x")
+    with pytest.raises(StoreError, match="damaged"):
+        store.get("s1")
+
+
+def test_kill_during_a_write_leaves_the_old_volume(tmp_path: Path, monkeypatch) -> None:
+    store = VolumeStore(tmp_path)
+    store.put("s1", STORED)
+    before = (tmp_path / "s1.npy").read_bytes()
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.put("s1", StoredVolume(STORED.hu[:1], STORED.affine, (6, 4, 5), np.array([3]), "new"))
+    assert (tmp_path / "s1.npy").read_bytes() == before
+    assert store.get("s1").preprocess_digest == "abc"
+
+
+def test_slices_and_grid_must_agree() -> None:
+    with pytest.raises(ValueError, match="2 kept slices"):
+        StoredVolume(STORED.hu, STORED.affine, (6, 4, 5), np.array([0, 2]), "abc")
