@@ -2,19 +2,17 @@
 
 from kedro.pipeline import Pipeline
 
-from hyperct_pipeline.pipelines import (
-    assess,
-    convert,
-    explain,
-    fit,
-    harmonize,
-    infer,
-    phantom,
-    predict,
-    preprocess,
-    quality,
-    report,
-)
+from hyperct_pipeline.pipelines.assess import pipeline as assess
+from hyperct_pipeline.pipelines.convert import pipeline as convert
+from hyperct_pipeline.pipelines.explain import pipeline as explain
+from hyperct_pipeline.pipelines.fit import pipeline as fit
+from hyperct_pipeline.pipelines.harmonize import pipeline as harmonize
+from hyperct_pipeline.pipelines.infer import pipeline as infer
+from hyperct_pipeline.pipelines.phantom import pipeline as phantom
+from hyperct_pipeline.pipelines.predict import pipeline as predict
+from hyperct_pipeline.pipelines.preprocess import pipeline as preprocess
+from hyperct_pipeline.pipelines.quality import pipeline as quality
+from hyperct_pipeline.pipelines.report import pipeline as report
 
 STAGES = {
     "phantom": phantom,

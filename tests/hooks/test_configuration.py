@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from kedro.config import OmegaConfigLoader
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.hooks import configuration
 from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters
 
 
@@ -88,5 +91,25 @@ def test_all_errors_are_listed_at_once(places: ParameterPlaces) -> None:
     assert "quality.slices.minimum" in str(caught.value)
 
 
-def test_runtime_paths_of_the_catalog_are_known_parameters(places: ParameterPlaces) -> None:
-    assert checked_parameters(GOOD | {"data_root": "x"}, TYPES, places)["data_root"] == "x"
+def test_one_name_can_be_a_path_and_a_group(places: ParameterPlaces, monkeypatch: pytest.MonkeyPatch) -> None:
+    (places.conf_source / "base" / "catalog.yml").write_text(
+        "a: ${runtime_params:fit, x}\nb: ${runtime_params:data_root, y}\n"
+    )
+    monkeypatch.setattr(configuration, "pipelines", {})
+    monkeypatch.setattr(configuration.TypeExtractor, "extract_types_from_pipelines", lambda _: TYPES)
+
+    def seen_by_catalog(runtime: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        loader = OmegaConfigLoader(
+            str(places.conf_source),
+            "paper",
+            runtime,
+            base_env="base",
+            default_run_env="local",
+            merge_strategy={"parameters": "soft"},
+        )
+        configuration.ConfigurationHook().after_context_created(SimpleNamespace(config_loader=loader, env="paper"))
+        return loader["catalog"], loader["parameters"]["fit"]
+
+    fit = {"lr": 0.2, "crop": (3, 4)}
+    assert seen_by_catalog({"fit": "PATH", "data_root": "d"}) == ({"a": "PATH", "b": "d"}, fit)
+    assert seen_by_catalog({"fit": {"lr": 0.3}}) == ({"a": "x", "b": "y"}, fit | {"lr": 0.3})

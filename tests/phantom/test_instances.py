@@ -1,6 +1,5 @@
 import dataclasses
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +41,6 @@ def test_uids_are_valid_distinct_and_follow_their_text(series: Series) -> None:
     assert all(pydicom.uid.UID(u).is_valid and len(u) == 43 for u in uids)
     assert uid("x") == uid("x") != uid("y")
     assert all(int(uid(str(k))[5:]) < 2**128 for k in range(200))
-
-
-def test_digits_inside_another_uid_are_left_alone(series: Series) -> None:
-    # a study UID with the digits that stand for the instance number in the template once lost them
-    study_uid = "2.25.1543282" + "987654" + "467550518" + "4777777777771234"
-    one = replace(series, header=series.header | {"StudyInstanceUID": study_uid})
-    for index, data in enumerate(encode_series(one)):
-        read = pydicom.dcmread(io.BytesIO(data))
-        assert read.StudyInstanceUID == study_uid
-        assert read.InstanceNumber == index + 1
 
 
 def test_instances_are_written_under_their_names(series: Series, tmp_path: Path) -> None:

@@ -35,9 +35,17 @@ class ConfigurationHook:
             ConfigError: listing each unknown key, wrong type and impossible value with its file.
         """
         types = TypeExtractor(dict(pipelines)).extract_types_from_pipelines()
-        loader = context.config_loader
-        places = ParameterPlaces(Path(loader.conf_source), context.env, loader.runtime_params or {})
-        loader["parameters"] = checked_parameters(loader["parameters"], types, places)
+        loader, runtime = context.config_loader, context.config_loader.runtime_params or {}
+        places = ParameterPlaces(Path(loader.conf_source), context.env, runtime)
+        # `model` is both a group of parameters (model.rank=4) and a path (model=PATH), told apart by its shape; the
+        # loader must merge only the first into the parameters and show only the second to the catalog.
+        paths = {
+            name for name in places.runtime_names() if not (name in types and isinstance(runtime.get(name), Mapping))
+        }
+        loader.runtime_params = {name: value for name, value in runtime.items() if name not in paths}
+        raw = loader["parameters"]
+        loader.runtime_params = {name: value for name, value in runtime.items() if name in paths}
+        loader["parameters"] = checked_parameters(raw, types, places)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +99,8 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         ConfigError: with one line per error.
     """
     known = set(types) | places.runtime_names()
-    errors = [_unknown_group(name, known, places) for name in raw if name not in known]
-    checked: dict[str, Any] = {name: value for name, value in raw.items() if name not in types}
+    errors = [_unknown_group(name, known, places) for name in raw if name not in types]
+    checked: dict[str, Any] = {}
     for name, config_class in types.items():
         if name not in raw:
             errors.append(f"{name}: missing; expected a group of keys in conf/base/parameters_*.yml")

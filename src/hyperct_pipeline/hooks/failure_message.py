@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 class FailureMessageHook:
     """Prints the message of our own errors alone; other errors keep their traceback."""
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_context_created(self) -> None:
         """Put our reporter before the one that is installed."""
         install()

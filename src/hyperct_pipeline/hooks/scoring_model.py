@@ -3,6 +3,7 @@
 MLflow runs this file when the model is loaded (models from code), therefore it ends with `set_model`.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ class HyperCTScorer(PythonModel):
         """Load the package (safetensors + JSON)."""
         from hyperct_pipeline.training.checkpoint import load_package
 
-        self.package = load_package(context.artifacts["package"])
+        self.package = load_package(Path(context.artifacts["package"]))
 
     def predict(
         self, context: PythonModelContext, model_input: NDArray[np.int16], params: dict[str, Any] | None = None
@@ -36,7 +37,8 @@ class HyperCTScorer(PythonModel):
         from hyperct_pipeline.evaluation.inference import probabilities
 
         hu = model_input["hu_zyx"] if isinstance(model_input, dict) else model_input
-        return probabilities(self.package, np.asarray(hu, dtype=np.int16))
+        scores: NDArray[np.float64] = probabilities(self.package, np.asarray(hu, dtype=np.int16))
+        return scores
 
 
 set_model(HyperCTScorer())

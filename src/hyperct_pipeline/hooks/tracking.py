@@ -67,7 +67,9 @@ class TrackingHook:
         self._parameters = parameters["parameters"]
 
     @hook_impl(trylast=True)
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
+    ) -> None:
         """Open the run, with the parameters that this pipeline reads and a link to the model it evaluates."""
         self._catalog = catalog
         uri = os.environ["MLFLOW_TRACKING_URI"]

@@ -16,8 +16,6 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
 IMPLEMENTATION_UID = "2.25.187650512935462190872536410927463514201"
-# Instance Number, VR IS, 6 bytes: its mark is short enough to stand in a UID by chance, so the tag belongs to it
-NUMBER_ELEMENT = b"\x20\x00\x13\x00IS\x06\x00"
 POSITION_WIDTH = 12  # characters of one decimal string
 
 
@@ -94,7 +92,7 @@ def _offsets(head: bytes, mark: str) -> list[int]:
 
 def _template(series: Series) -> tuple[bytes, int]:
     """Encoded file with marks instead of values, and the length of its pixel data at the end."""
-    sop, number, position, location = (mark.removeprefix(NUMBER_ELEMENT).decode() for mark in _marks())
+    sop, number, position, location = _marks()
     rows, columns = series.stored.shape[1:]
     dataset = Dataset()
     for keyword, value in series.header.items():

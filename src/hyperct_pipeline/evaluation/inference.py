@@ -1,0 +1,124 @@
+"""Scores of a trained model for stored volumes.
+
+Shape letters: n studies, T tasks, B studies per batch, N triplets, H and W pixels.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hyperct_pipeline.errors import PackageError
+from hyperct_pipeline.training.checkpoint import ModelPackage
+from hyperct_pipeline.volumes.slices import triplets
+from hyperct_pipeline.volumes.store import VolumeStore
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, float], None]
+"""Called with studies done, studies in all, seconds since the start."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def logged_progress(every_s: float = 10.0) -> Progress:
+    """A Progress that logs rate and time left, at most once in every_s seconds and at the end."""
+    last = 0.0
+
+    def report(done: int, total: int, seconds: float) -> None:
+        nonlocal last
+        if done == total or seconds - last >= every_s:
+            last, rate = seconds, done / max(seconds, 1e-9)
+            left = (total - done) / rate
+            logger.info("scored %d of %d studies, %.2f per second, %.0f s left", done, total, rate, left)
+
+    return report
+
+
+def predict_logits(
+    package: ModelPackage,
+    store: VolumeStore,
+    study_keys: Sequence[str],
+    device: torch.device,
+    batch_size: int = 4,
+    progress: Progress | None = None,
+) -> NDArray[np.float64]:
+    """Logits of every task for every study, (n, T), rows as study_keys, columns as package.tasks.
+
+    The centre crop is scored, without randomness. One thread reads the next batch while this one is computed.
+
+    Raises:
+        PackageError: a volume was preprocessed otherwise than those the model was trained on.
+        StoreError: a study has no volume in the store.
+    """
+    model = package.model.to(device).eval()
+    logits = np.empty((len(study_keys), len(package.tasks)), dtype=np.float64)
+    started, done = time.monotonic(), 0
+    with torch.inference_mode():
+        for x, mask in _prefetched(package, store, study_keys, batch_size):
+            scores = model.logits_all_tasks(x.to(device), mask.to(device))  # (B, T)
+            logits[done : done + len(x)] = scores.double().cpu().numpy()
+            done += len(x)
+            if progress is not None:
+                progress(done, len(study_keys), time.monotonic() - started)
+    return logits
+
+
+def probabilities(package: ModelPackage, hu: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Uncalibrated probabilities (n, T) of preprocessed volumes that are at hand as arrays.
+
+    Args:
+        package: the model.
+        hu: int16 HU (n, Z, Y, X), RAS, empty slices dropped, as `preprocess` makes them.
+    """
+    model = package.model.eval()
+    rows = []
+    with torch.inference_mode():
+        for volume in hu:
+            x, mask = triplets(volume, package.slice_config, None)
+            rows.append(model.logits_all_tasks(torch.from_numpy(x)[None], torch.from_numpy(mask)[None])[0])
+    scores: NDArray[np.float64] = torch.stack(rows).double().sigmoid().numpy()
+    return scores
+
+
+def study_triplets(package: ModelPackage, store: VolumeStore, study_key: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the model sees of a study: triplets (N, 3, H, W) float32 and their mask (N,).
+
+    Raises:
+        PackageError: the volume was preprocessed otherwise than those the model was trained on.
+        StoreError: the study has no volume in the store.
+    """
+    stored = store.get(study_key)
+    if stored.preprocess_digest != package.preprocess_digest:
+        raise PackageError(
+            f"study {study_key}: its volume was preprocessed with settings {stored.preprocess_digest}, "
+            f"the model was trained with {package.preprocess_digest}; "
+            "run `preprocess` again with the model's settings"
+        )
+    x, mask = triplets(stored.hu, package.slice_config, None)
+    return torch.from_numpy(x), torch.from_numpy(mask)
+
+
+def _prefetched(
+    package: ModelPackage, store: VolumeStore, study_keys: Sequence[str], batch_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of triplets (B, N, 3, H, W) and masks (B, N), one batch ahead."""
+
+    def read(first: int) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = [study_triplets(package, store, key) for key in study_keys[first : first + batch_size]]
+        return torch.stack([x for x, _ in parts]), torch.stack([mask for _, mask in parts])
+
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead = None
+        for first in range(0, len(study_keys), batch_size):
+            current = ahead or reader.submit(read, first)
+            later = first + batch_size
+            ahead = reader.submit(read, later) if later < len(study_keys) else None
+            yield current.result()

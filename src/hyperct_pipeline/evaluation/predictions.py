@@ -1,0 +1,136 @@
+"""The predictions table: how it is made, and what a table from elsewhere must hold to be assessed."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from scipy.special import expit
+
+from hyperct_pipeline.errors import LabelTableError, StoreError
+from hyperct_pipeline.metrics.calibration import to_logit
+from hyperct_pipeline.volumes.store import VolumeStore
+
+logger = logging.getLogger(__name__)
+
+STUDY_COLUMNS = ("study_key", "patient_key", "cohort", "split")
+REQUIRED = ("study_key", "patient_key", "task", "label", "probability")
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PredictConfig:
+    """How studies are scored and how the scores are recalibrated."""
+
+    batch_size: int = Field(default=4, ge=1)  # studies scored together
+    device: str = "auto"  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
+    splits: tuple[str, ...] = ("validation", "test")  # splits of the study index that are scored
+    min_class_count: int = Field(default=10, ge=1)  # validation studies of each class needed for a slope
+
+
+def studies_to_score(
+    index: pd.DataFrame, store: VolumeStore, splits: Sequence[str], tasks: Sequence[str]
+) -> pd.DataFrame:
+    """Rows of the study index that are scored: those of the splits that have a volume. The others are counted.
+
+    Raises:
+        LabelTableError: the index has no column for a task of the model.
+        StoreError: not one study of these splits has a volume.
+    """
+    if absent := [task for task in tasks if task not in index]:
+        raise LabelTableError(f"study_index has no label column for {absent}; run `harmonize` with this catalogue")
+    of_splits = index[index["split"].isin(list(splits)).fillna(False)]
+    has_volume = of_splits["study_key"].map(store.__contains__).astype(bool)
+    if not has_volume.any():
+        raise StoreError(
+            f"none of the {len(of_splits)} studies of the splits {list(splits)} has a volume; run `preprocess` first"
+        )
+    for split, missing in (~has_volume).groupby(of_splits["split"]).sum().items():
+        if missing:
+            logger.warning("%d studies of split %s have no volume and are not scored", missing, split)
+    return of_splits[has_volume]
+
+
+def predictions_table(
+    studies: pd.DataFrame, logits: NDArray[np.float64], tasks: Sequence[str], model_id: str
+) -> pd.DataFrame:
+    """One row per study and task, studies in the order given.
+
+    Args:
+        studies: the studies scored; a column of `STUDY_COLUMNS` or a task's label column that is absent is
+        unknown
+            throughout, as for new scans.
+        logits: (n, T).
+
+    Returns:
+        study_key, patient_key, cohort, split, task, label (Int8, NA where unknown), logit, probability
+        (float64), probability_calibrated (NA until a calibration is applied), model_id.
+    """
+    n, n_tasks = logits.shape
+    if (n, n_tasks) != (len(studies), len(tasks)):
+        raise ValueError(f"logits are {logits.shape}, expected {(len(studies), len(tasks))}")
+    columns = studies.reindex(columns=list(STUDY_COLUMNS)).astype("string")
+    frame = columns.loc[columns.index.repeat(n_tasks)].reset_index(drop=True)
+    frame["task"] = pd.array(list(tasks) * n, dtype="string")
+    labels = studies.reindex(columns=list(tasks)).astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    frame["label"] = pd.array(labels.ravel(), dtype="Float64").astype("Int8")
+    frame["logit"] = logits.ravel()
+    frame["probability"] = expit(logits.ravel())
+    frame["probability_calibrated"] = np.nan
+    frame["model_id"] = pd.array([model_id] * len(frame), dtype="string")
+    return frame
+
+
+def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A predictions table, ours or another system's, with labels Int8 and every optional column present.
+
+    Labels of -1 become unknown. Absent: logit is taken from probability, cohort is `all`, split is unknown,
+    probability_calibrated is NaN.
+
+    Raises:
+        LabelTableError: a required column is absent, a row is doubled, a label is not 1, 0 or unknown, or a
+            probability is missing or outside [0, 1].
+    """
+    if absent := [column for column in REQUIRED if column not in predictions]:
+        raise LabelTableError(f"predictions: columns absent: {absent}; required are {list(REQUIRED)}")
+    label = predictions["label"].astype("Float64")
+    label = label.mask(label == -1.0)
+    probability = predictions["probability"].astype("Float64")
+    problems = {
+        "label is not 1, 0 or unknown (empty or -1)": ~label.isin([0.0, 1.0]) & label.notna(),
+        "probability is missing": probability.isna(),
+        "probability is outside [0, 1]": ((probability < 0) | (probability > 1)).fillna(False),
+        "study and task stand in more than one row": predictions.duplicated(["study_key", "task"], keep=False),
+        "patient_key is missing": predictions["patient_key"].isna(),
+    }
+    found = [f"{text} ({int(rows.sum())} rows)" for text, rows in problems.items() if rows.any()]
+    if found:
+        raise LabelTableError(f"predictions of {len(predictions)} rows are refused: " + "; ".join(found))
+    risk = probability.to_numpy(dtype=np.float64)
+    checked = predictions.assign(label=label.astype("Int8"), probability=risk)
+    if "cohort" not in checked:
+        checked["cohort"] = pd.array(["all"] * len(checked), dtype="string")
+    if "split" not in checked:
+        checked["split"] = pd.array([None] * len(checked), dtype="string")
+    if "logit" not in checked:
+        checked["logit"] = to_logit(risk)
+    if "probability_calibrated" not in checked:
+        checked["probability_calibrated"] = np.nan
+    return checked
+
+
+def of_split(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Rows of one split; the whole table where no row names a split, as in tables from elsewhere.
+
+    Raises:
+        LabelTableError: the table names splits but not this one.
+    """
+    if predictions["split"].isna().all():
+        return predictions
+    rows = predictions[(predictions["split"] == split).fillna(False)]
+    if rows.empty:
+        found = sorted(predictions["split"].dropna().unique())
+        raise LabelTableError(f"predictions hold no row of split {split!r}, but of {found}")
+    return rows

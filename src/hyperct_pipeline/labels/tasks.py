@@ -1,0 +1,205 @@
+"""The task catalogue: what each label means, read from configuration and checked as a whole before any use."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass as plain_dataclass
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.labels.quantities import Quantity, unit_factor
+from hyperct_pipeline.labels.rule_text import parse_rule
+from hyperct_pipeline.labels.rules import FindingPresent, OrRule, Rule, inputs
+
+Group = Literal["radiological", "cardiac"]
+_RATIO = re.compile(r"^(\w+) / (\w+)$")
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TaskConfig:
+    """One task; its id is the key it stands under."""
+
+    group: Group
+    name: str  # readable name for figures and the report
+    positive_when: str | dict[str, Any]  # "name op number unit" | "name in group" | "finding present" | tree
+    reference: str = ""  # where the rule comes from
+    overlaps: tuple[str, ...] = ()  # tasks that share inputs, so labels are not independent
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class DefinitionSetConfig:
+    """One complete set of definitions."""
+
+    description: str
+    tasks: dict[str, TaskConfig]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TaskCatalogueConfig:
+    """`params:task_catalogue`."""
+
+    definition_set: str  # the set that labels are made with
+    quantities: dict[str, Quantity]
+    definition_sets: dict[str, DefinitionSetConfig]
+    derivations: dict[str, str] | None = None  # quantity -> "a / b", used where it was not measured itself
+    or_rule: OrRule = "kleene"
+    tasks: Literal["all"] | tuple[str, ...] = "all"  # which tasks of the set, in this order
+
+
+@plain_dataclass(frozen=True)
+class Task:
+    """One label: its id, group, readable name, rule, and the source of the rule."""
+
+    id: str
+    group: Group
+    name: str
+    rule: Rule
+    reference: str
+    overlaps: tuple[str, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the quantities and findings its rule reads."""
+        return inputs(self.rule)
+
+
+@plain_dataclass(frozen=True)
+class Ratio:
+    """Derived quantity numerator / denominator; `factor` brings it into the quantity's canonical unit."""
+
+    numerator: str
+    denominator: str
+    factor: float
+
+
+@plain_dataclass(frozen=True)
+class TaskCatalogue:
+    """The checked tasks of one definition set, in the order of the configuration."""
+
+    definition_set: str
+    tasks: tuple[Task, ...]
+    quantities: Mapping[str, Quantity]
+    derivations: Mapping[str, Ratio]
+    or_rule: OrRule
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Task ids in order."""
+        return tuple(task.id for task in self.tasks)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Ids of the tasks that a source states as present or absent."""
+        return tuple(task.id for task in self.tasks if isinstance(task.rule, FindingPresent))
+
+    def group_of(self, task_id: str) -> Group:
+        """`radiological` or `cardiac`."""
+        return self._task(task_id).group
+
+    def name_of(self, task_id: str) -> str:
+        """The readable name."""
+        return self._task(task_id).name
+
+    def _task(self, task_id: str) -> Task:
+        found = next((task for task in self.tasks if task.id == task_id), None)
+        if found is None:
+            raise ConfigError(f"Unknown task '{task_id}'{nearest(task_id, self.ids)}.")
+        return found
+
+
+def load_catalogue(config: "TaskCatalogueConfig | TaskCatalogue | Mapping[str, Any]") -> TaskCatalogue:
+    """Check a configuration and return its tasks.
+
+    Args:
+        config: `params:task_catalogue` as checked config or as the mapping of the YAML file; a catalogue is
+            returned as it is.
+
+    Raises:
+        ConfigError: with every problem found, each with its key.
+    """
+    if isinstance(config, TaskCatalogue):
+        return config
+    if isinstance(config, Mapping):
+        config = _from_mapping(config)
+    if config.definition_set not in config.definition_sets:
+        raise ConfigError(
+            f"task_catalogue.definition_set: unknown set '{config.definition_set}'"
+            f"{nearest(config.definition_set, tuple(config.definition_sets))}."
+        )
+    problems = [
+        f"quantities.{name}: {problem}"
+        for name, quantity in config.quantities.items()
+        for problem in quantity.problems()
+    ]
+    ratios = _ratios(config, problems)
+    # every set is checked, also those not in use: a broken one must not wait for the day it is chosen
+    sets = {name: _tasks(name, config, problems) for name in config.definition_sets}
+    chosen = _subset(config, sets[config.definition_set], problems)
+    if problems:
+        listed = "\n  ".join(f"task_catalogue.{problem}" for problem in problems)
+        raise ConfigError(f"{len(problems)} problems in the task catalogue (parameters_tasks.yml):\n  {listed}")
+    return TaskCatalogue(config.definition_set, chosen, config.quantities, ratios, config.or_rule)
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """The hint "; nearest known: 'x'", or the list of what is known where nothing is near."""
+    close = difflib.get_close_matches(name.lower(), {k.lower(): k for k in known}, n=1, cutoff=0.6)
+    spelled = {k.lower(): k for k in known}
+    return f"; nearest known: '{spelled[close[0]]}'" if close else f"; known: {', '.join(known) or 'none'}"
+
+
+def _from_mapping(config: Mapping[str, Any]) -> TaskCatalogueConfig:
+    try:
+        return TypeAdapter(TaskCatalogueConfig).validate_python(dict(config))
+    except ValidationError as error:
+        listed = "\n  ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"task_catalogue does not have the expected form:\n  {listed}") from None
+
+
+def _tasks(set_name: str, config: TaskCatalogueConfig, problems: list[str]) -> dict[str, Task]:
+    tasks = {}
+    known = tuple(config.definition_sets[set_name].tasks)
+    for task_id, entry in config.definition_sets[set_name].tasks.items():
+        where = f"definition_sets.{set_name}.tasks.{task_id}"
+        found = [f"overlaps names '{o}'{nearest(o, known)}" for o in entry.overlaps if o not in known]
+        try:
+            rule = parse_rule(entry.positive_when, task_id, config.quantities)
+        except ValueError as error:
+            found.append(f"positive_when: {error}")
+        else:
+            tasks[task_id] = Task(task_id, entry.group, entry.name, rule, entry.reference, entry.overlaps)
+        problems.extend(f"{where}: {problem}" for problem in found)
+    return tasks
+
+
+def _subset(config: TaskCatalogueConfig, tasks: Mapping[str, Task], problems: list[str]) -> tuple[Task, ...]:
+    if config.tasks == "all":
+        return tuple(tasks.values())
+    known = tuple(config.definition_sets[config.definition_set].tasks)
+    if not config.tasks:
+        problems.append("tasks: the list is empty; write 'all' or name at least one task")
+    problems.extend(f"tasks: unknown task '{t}'{nearest(t, known)}" for t in config.tasks if t not in known)
+    problems.extend(f"tasks: '{t}' stands twice" for t in set(config.tasks) if config.tasks.count(t) > 1)
+    return tuple(tasks[task_id] for task_id in config.tasks if task_id in tasks)
+
+
+def _ratios(config: TaskCatalogueConfig, problems: list[str]) -> dict[str, Ratio]:
+    ratios = {}
+    for name, text in (config.derivations or {}).items():
+        match = _RATIO.match(text)
+        parts = [config.quantities.get(part) for part in (name, *(match.groups() if match else ()))]
+        if len(parts) != 3 or any(part is None or part.unit is None for part in parts):
+            problems.append(f"derivations.{name}: expected 'a / b' of quantities with units, found '{text}'")
+            continue
+        assert match is not None
+        target, above, below = (str(part.unit) for part in parts if part is not None)
+        try:
+            factor = unit_factor(f"({above}) / ({below})", target)
+        except ValueError as error:
+            problems.append(f"derivations.{name}: {error}")
+            continue
+        ratios[name] = Ratio(match.group(1), match.group(2), factor)
+    return ratios

@@ -1,0 +1,154 @@
+"""Whether a predicted probability means what it says, and Platt's correction where it does not.
+
+Labels are arrays of known 0 and 1. What the data cannot define is None: with one class there is no slope,
+with separated classes the slope is infinite.
+
+Sources: Cox 1958 (slope, intercept); Van Calster et al., BMC Med 2019;17:230; Platt 1999.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, log_expit, logit
+
+from hyperct_pipeline.metrics.discrimination import known_labels
+
+# A probability of exactly 0 or 1 has no logit: it is read as one in a million million.
+PROBABILITY_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class Line:
+    """logit(P) = intercept + slope * logit(model)."""
+
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class ReliabilityCurve:
+    """Mean prediction and observed share per bin of equal counts, with the bin's number of studies."""
+
+    predicted: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    n: NDArray[np.int64]
+
+
+def to_logit(probability: ArrayLike) -> NDArray[np.float64]:
+    """Logits of probabilities, finite for 0 and 1 too."""
+    clipped = np.clip(np.asarray(probability, dtype=np.float64), PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
+    result: NDArray[np.float64] = logit(clipped)
+    return result
+
+
+def calibration_line(label: ArrayLike, probability: ArrayLike) -> Line | None:
+    """Calibration slope (1 is right, below 1 overfitted) and intercept of the same, free-slope model.
+
+    None with one class, with a constant prediction, or when the prediction separates the classes.
+    """
+    positive, x = known_labels(label), to_logit(probability)
+    if not positive.any() or positive.all() or np.ptp(x) == 0 or _separates(positive, x):
+        return None
+    return _fit_line(x, positive.astype(np.float64))
+
+
+def calibration_in_the_large(label: ArrayLike, probability: ArrayLike) -> float | None:
+    """Intercept with the slope held at 1: 0 is right, above 0 the risks are too low. None with one class."""
+    positive, x = known_labels(label), to_logit(probability)
+    if not positive.any() or positive.all():
+        return None
+    return _fit_intercept(x, float(positive.sum()))
+
+
+def observed_to_expected(label: ArrayLike, probability: ArrayLike) -> float | None:
+    """Number of positives over the sum of the probabilities; None where that sum is 0."""
+    expected = float(np.asarray(probability, dtype=np.float64).sum())
+    return float(known_labels(label).sum()) / expected if expected > 0 else None
+
+
+def reliability_curve(label: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> ReliabilityCurve:
+    """Studies sorted by prediction and cut into at most n_bins bins of (nearly) equal counts."""
+    positive, values = known_labels(label), np.asarray(probability, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    bins = [part for part in np.array_split(order, n_bins) if part.size]
+    return ReliabilityCurve(
+        predicted=np.array([values[part].mean() for part in bins], dtype=np.float64),
+        observed=np.array([positive[part].mean() for part in bins], dtype=np.float64),
+        n=np.array([part.size for part in bins], dtype=np.int64),
+    )
+
+
+def platt_line(label: ArrayLike, score_logit: ArrayLike) -> Line | None:
+    """Platt's recalibration with a slope of at least 0; None with one class.
+
+    Platt's targets (N+ + 1)/(N+ + 2) and 1/(N- + 2) keep the line finite when the classes are separated. A
+    negative slope would reverse the ranking because of a chance finding on validation: the best line
+    without reversal is then the flat one, which gives everybody the prevalence.
+    """
+    positive, x = known_labels(label), np.asarray(score_logit, dtype=np.float64)
+    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
+    if min(n_pos, n_neg) == 0:
+        return None
+    targets = np.where(positive, (n_pos + 1.0) / (n_pos + 2.0), 1.0 / (n_neg + 2.0))
+    if np.ptp(x) > 0:
+        line = _fit_line(x, targets)
+        if line.slope > 0:
+            return line
+    return Line(0.0, float(logit(targets.mean())))
+
+
+def intercept_line(label: ArrayLike, score_logit: ArrayLike) -> Line | None:
+    """Correction of the mean risk alone, slope 1: what few positives can carry. None with one class."""
+    positive, x = known_labels(label), np.asarray(score_logit, dtype=np.float64)
+    if not positive.any() or positive.all():
+        return None
+    return Line(1.0, _fit_intercept(x, float(positive.sum())))
+
+
+def apply_line(line: Line, score_logit: ArrayLike) -> NDArray[np.float64]:
+    """Recalibrated probabilities."""
+    result: NDArray[np.float64] = expit(line.intercept + line.slope * np.asarray(score_logit, dtype=np.float64))
+    return result
+
+
+def _separates(positive: NDArray[np.bool_], x: NDArray[np.float64]) -> bool:
+    """One threshold splits the classes (equality included): the maximum likelihood slope is infinite."""
+    pos, neg = x[positive], x[~positive]
+    return bool(neg.max() <= pos.min() or pos.max() <= neg.min())
+
+
+def _fit_intercept(x: NDArray[np.float64], n_pos: float) -> float:
+    """The a for which sum(expit(a + x)) equals n_pos; monotone in a, so bracketed by the extremes of x."""
+    prior = float(logit(n_pos / len(x)))
+    low, high = prior - float(x.max()) - 1.0, prior - float(x.min()) + 1.0
+    return float(brentq(lambda a: float(expit(a + x).sum()) - n_pos, low, high, xtol=1e-12))
+
+
+def _fit_line(x: NDArray[np.float64], target: NDArray[np.float64]) -> Line:
+    """Maximum likelihood of target in [0, 1] on x by Newton steps that may only climb.
+
+    Raises:
+        ArithmeticError: no maximum within 200 steps (the caller has excluded the data that have none).
+    """
+    mean, spread = float(x.mean()), float(x.std())
+    z = (x - mean) / spread  # Newton is well scaled on standardised scores
+    beta = np.array([logit(target.mean()), 0.0])
+    design = np.stack([np.ones_like(z), z], axis=1)
+    current = _log_likelihood(design @ beta, target)
+    for _ in range(200):
+        p = expit(design @ beta)
+        gradient = design.T @ (target - p)
+        hessian = (design * (p * (1.0 - p))[:, None]).T @ design
+        step = np.linalg.solve(hessian, gradient)
+        while (proposed := _log_likelihood(design @ (beta + step), target)) < current - 1e-12 * len(x):
+            step = step / 2.0
+        beta, current = beta + step, proposed
+        if np.abs(step).max() < 1e-10:
+            return Line(float(beta[1] / spread), float(beta[0] - beta[1] * mean / spread))
+    raise ArithmeticError(f"logistic fit of {len(x)} studies did not converge")
+
+
+def _log_likelihood(eta: NDArray[np.float64], target: NDArray[np.float64]) -> float:
+    return float((target * log_expit(eta) + (1.0 - target) * log_expit(-eta)).sum())

@@ -1,0 +1,211 @@
+"""How well a score ranks the positives above the negatives, with intervals that know about patients.
+
+Labels are arrays of 0 and 1: unknown labels are removed by the caller and counted there. A score may be a
+logit or a probability. A metric that the data cannot define is None, never 0.0 or 0.5.
+
+Shape letters: n studies, P patients, T thresholds, D bootstrap draws.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit, ndtri
+
+Status = Literal["ok", "low_count", "one_class", "no_labels"]
+LOW_COUNT = 10  # studies of either class below which a task's numbers carry the flag low_count
+
+
+class Interval(NamedTuple):
+    """A value with its confidence limits; a limit that the data cannot estimate is None."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def known_labels(label: ArrayLike) -> NDArray[np.bool_]:
+    """Labels (n,) as booleans.
+
+    Raises:
+        ValueError: a label is neither 0 nor 1 (unknown labels do not belong here).
+    """
+    values = np.asarray(label, dtype=np.float64)
+    if not np.isin(values, (0.0, 1.0)).all():
+        raise ValueError("labels must be 0 or 1; leave studies with an unknown label out")
+    positive: NDArray[np.bool_] = values == 1.0
+    return positive
+
+
+def status(n_pos: int, n_neg: int) -> Status:
+    """What the class counts allow: nothing, no discrimination, numbers with caution, numbers."""
+    if n_pos + n_neg == 0:
+        return "no_labels"
+    if min(n_pos, n_neg) == 0:
+        return "one_class"
+    return "low_count" if min(n_pos, n_neg) < LOW_COUNT else "ok"
+
+
+def mid_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks (n,) from 1, equal values sharing the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    return ranks
+
+
+def placements(label: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """For each positive the share of negatives below it, for each negative the share of positives above it.
+
+    Ties count half. Through ranks, O(n log n). Both classes must be present.
+    """
+    positive, values = known_labels(label), np.asarray(score, dtype=np.float64)
+    ranks = mid_ranks(values)
+    of_positives = (ranks[positive] - mid_ranks(values[positive])) / (~positive).sum()
+    of_negatives = 1.0 - (ranks[~positive] - mid_ranks(values[~positive])) / positive.sum()
+    return of_positives, of_negatives
+
+
+def auroc(label: ArrayLike, score: ArrayLike) -> float | None:
+    """Area under the ROC curve; None when a class is absent."""
+    positive = known_labels(label)
+    if not positive.any() or positive.all():
+        return None
+    return float(placements(label, score)[0].mean())
+
+
+def auroc_interval(label: ArrayLike, score: ArrayLike, patient: ArrayLike, level: float = 0.95) -> Interval | None:
+    """AUROC with the patient-clustered DeLong interval on the logit scale; None when a class is absent.
+
+    With one study per patient this is DeLong's variance. Where the AUROC is 0 or 1 the variance vanishes
+    although the uncertainty does not: the limit is then the exact binomial one for as many pairs of a
+    positive and a negative as can be formed without using a patient twice. With a class seen in a single
+    patient the limits are None.
+
+    Sources: Obuchowski, Biometrics 1997;53:567 (clusters); DeLong et al., Biometrics 1988;44:837; Pepe 2003,
+    section 5.2 (logit scale).
+    """
+    positive = known_labels(label)
+    if not positive.any() or positive.all():
+        return None
+    cluster = np.unique(np.asarray(patient), return_inverse=True)[1].ravel()
+    of_positives, of_negatives = placements(label, score)
+    area = float(of_positives.mean())
+    clusters_pos, clusters_neg = (len(np.unique(cluster[side])) for side in (positive, ~positive))
+    if min(clusters_pos, clusters_neg) < 2:
+        return Interval(area, None, None)
+    if area in (0.0, 1.0):
+        pairs = min(clusters_pos, clusters_neg, len(np.unique(cluster)) // 2)
+        bound = float(((1.0 - level) / 2.0) ** (1.0 / pairs))
+        return Interval(area, bound, 1.0) if area == 1.0 else Interval(area, 0.0, 1.0 - bound)
+    variance = _clustered_variance(positive, cluster, of_positives - area, of_negatives - area)
+    half = float(ndtri(0.5 + level / 2.0)) * np.sqrt(variance) / (area * (1.0 - area))
+    return Interval(area, float(expit(logit(area) - half)), float(expit(logit(area) + half)))
+
+
+def _clustered_variance(
+    positive: NDArray[np.bool_],
+    cluster: NDArray[np.int64],
+    excess_pos: NDArray[np.float64],
+    excess_neg: NDArray[np.float64],
+) -> float:
+    """Obuchowski's variance of the AUROC from the placements' deviations, summed within patients."""
+    n_clusters = int(cluster.max()) + 1
+    m, n = len(excess_pos), len(excess_neg)
+    sum_pos = np.bincount(cluster[positive], weights=excess_pos, minlength=n_clusters)
+    sum_neg = np.bincount(cluster[~positive], weights=excess_neg, minlength=n_clusters)
+    with_pos, with_neg = len(np.unique(cluster[positive])), len(np.unique(cluster[~positive]))
+    s_pos = with_pos / (with_pos - 1) / m * float(sum_pos @ sum_pos)
+    s_neg = with_neg / (with_neg - 1) / n * float(sum_neg @ sum_neg)
+    s_both = n_clusters / (n_clusters - 1) * float(sum_pos @ sum_neg)
+    # the covariance term may outweigh the others in tiny samples; a variance is not below zero
+    return max(s_pos / m + s_neg / n + 2.0 * s_both / (m * n), 0.0)
+
+
+def weighted_auroc(
+    label: ArrayLike, score: ArrayLike, weights: NDArray[np.integer | np.floating]
+) -> NDArray[np.float64]:
+    """AUROC of each bootstrap draw, (D,), from study weights (D, n); NaN where a draw lost a class.
+
+    Scores are sorted once; every draw then costs O(n). Ties count half.
+    """
+    positive = known_labels(label)
+    order = np.argsort(np.asarray(score), kind="stable")
+    ordered = np.asarray(score, dtype=np.float64)[order]
+    if not len(ordered):
+        return np.full(len(weights), np.nan)
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    areas = np.empty(len(weights))
+    for draw, weight in enumerate(weights):
+        w = weight[order].astype(np.float64)
+        w_pos = np.add.reduceat(np.where(positive[order], w, 0.0), starts)
+        w_neg = np.add.reduceat(np.where(positive[order], 0.0, w), starts)
+        pairs = w_pos.sum() * w_neg.sum()
+        below = np.cumsum(w_neg) - 0.5 * w_neg
+        areas[draw] = w_pos @ below / pairs if pairs > 0 else np.nan
+    return areas
+
+
+def auprc(label: ArrayLike, score: ArrayLike) -> float | None:
+    """Average precision, sum of precision x gain in recall over thresholds; None when a class is absent.
+
+    Read it beside the prevalence, which is the value of a score without information.
+    """
+    positive = known_labels(label)
+    if not positive.any() or positive.all():
+        return None
+    _, sensitivity, specificity = operating_points(label, score)
+    true_calls = sensitivity[1:] * positive.sum()
+    false_calls = (1.0 - specificity[1:]) * (~positive).sum()
+    return float(np.diff(sensitivity) @ (true_calls / (true_calls + false_calls)))
+
+
+def brier(label: ArrayLike, probability: ArrayLike) -> float | None:
+    """Mean squared distance of probability and label; defined with one class too, None without studies."""
+    positive = known_labels(label)
+    if not len(positive):
+        return None
+    return float(np.mean((np.asarray(probability, dtype=np.float64) - positive) ** 2))
+
+
+def operating_points(
+    label: ArrayLike, score: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Thresholds (T,) from high to low with sensitivity and specificity of calling `score >= threshold`
+    positive.
+
+    The first threshold is infinite: nobody is called. Both classes must be present.
+    """
+    positive, values = known_labels(label), np.asarray(score, dtype=np.float64)
+    order = np.argsort(-values, kind="stable")
+    ordered = values[order]
+    last_of_tie = np.flatnonzero(np.concatenate((ordered[1:] != ordered[:-1], [True])))
+    true_calls = np.cumsum(positive[order])[last_of_tie]
+    false_calls = last_of_tie + 1 - true_calls
+    thresholds = np.concatenate(([np.inf], ordered[last_of_tie]))
+    sensitivity = np.concatenate(([0.0], true_calls / positive.sum()))
+    specificity = np.concatenate(([1.0], 1.0 - false_calls / (~positive).sum()))
+    return thresholds, sensitivity, specificity
+
+
+def sensitivity_at_specificity(label: ArrayLike, score: ArrayLike, specificity: float) -> float | None:
+    """Highest sensitivity of a threshold whose specificity is at least the one asked; None with one class."""
+    positive = known_labels(label)
+    if not positive.any() or positive.all():
+        return None
+    _, reached, specific = operating_points(label, score)
+    # 18 of 20 negatives must count as 90 %, whatever the rounding of 1 - 2/20
+    return float(reached[specific >= specificity - 1e-12].max())
+
+
+def youden_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
+    """Threshold with the largest sensitivity + specificity - 1, the highest of equals; None with one class.
+
+    None also where no threshold beats chance: the best choice is then to call nobody.
+    """
+    positive = known_labels(label)
+    if not positive.any() or positive.all():
+        return None
+    thresholds, sensitivity, specificity = operating_points(label, score)
+    gain = np.round(sensitivity + specificity, 12)  # equal sums may differ in the last digit
+    best = float(thresholds[np.argmax(gain)])
+    return best if np.isfinite(best) else None

@@ -1,0 +1,145 @@
+"""The generator: task embedding, block depth and site type in, LoRA matrices A and B out.
+
+    [encoded task (latent/2) | block depth (latent/4) | site type (latent/4)]
+      -> mixer MLP -> two residual MLPs -> MLP to head_in -> one linear head per site type -> A and B
+
+Architecture and parameter names of the public reference implementation, so that its weights load as they are.
+Source: HyperCT (arXiv 2604.03224), commit 06a5509; it follows Text-to-LoRA.
+
+Shape letters: K tasks, L blocks, r rank.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from hyperct_pipeline.model.lora import SITES
+from hyperct_pipeline.model.settings import Init
+
+_WIDENING = 4  # hidden width of each MLP over the latent width
+
+
+class ResidualMLP(nn.Module):
+    """x + MLP(LayerNorm(x)), with an activation after the last linear too, as in the reference."""
+
+    def __init__(self, latent: int, dropout: float) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.LayerNorm(latent), *_widening_mlp(latent, latent, dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., latent) to the same shape."""
+        change: Tensor = self.mlp(x)
+        return x + change
+
+
+class TaskEncoder(nn.Module):
+    """Linear and LayerNorm, no activation."""
+
+    def __init__(self, task_dim: int, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(task_dim, width), nn.LayerNorm(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(K, task_dim) to (K, width)."""
+        encoded: Tensor = self.mlp(x)
+        return encoded
+
+
+class Hypernetwork(nn.Module):
+    """Generates the adapters of every block and site for any number of tasks.
+
+    Args:
+        shapes: (n_out, n_in) of each site.
+        n_blocks: L.
+        head_norm: normalise the heads' input to length 1 (LayerNorm without parameters, then 1/sqrt(head_in)).
+            Without it an Adam step of size lr moves an adapter entry by lr times the sum of head_in inputs.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, int]],
+        n_blocks: int,
+        rank: int,
+        task_dim: int,
+        latent: int,
+        head_in: int,
+        dropout: float,
+        head_norm: bool,
+    ) -> None:
+        super().__init__()
+        self.shapes, self.n_blocks, self.rank = dict(shapes), n_blocks, rank
+        self.head_in, self.head_norm = head_in, head_norm
+        part = latent // 4
+        self.task_encoder = TaskEncoder(task_dim, latent - 2 * part)
+        self.layer_depth_encoder = nn.Sequential(nn.Embedding(n_blocks, part), nn.LayerNorm(part))
+        self.layer_type_encoder = nn.Sequential(nn.Embedding(len(SITES), part), nn.LayerNorm(part))
+        self.mixer = nn.Sequential(nn.Identity(), *_widening_mlp(latent, latent, dropout))
+        self.mlp1 = ResidualMLP(latent, dropout)
+        self.mlp2 = ResidualMLP(latent, dropout)
+        self.mlp3 = nn.Sequential(nn.LayerNorm(latent), *_widening_mlp(latent, head_in, dropout)[:-1])
+        self.heads = nn.ModuleDict(
+            {site: nn.Linear(head_in, rank * (n_in + n_out)) for site, (n_out, n_in) in self.shapes.items()}
+        )
+
+    def forward(self, task_embedding: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Task embeddings (K, task_dim) to A (K, L, r, n_in) and B (K, L, n_out, r) per site."""
+        n_tasks = len(task_embedding)
+        task = self.task_encoder(task_embedding)[:, None, None].expand(-1, self.n_blocks, len(SITES), -1)
+        depth_index = torch.arange(self.n_blocks, device=task.device)
+        depth = self.layer_depth_encoder(depth_index)[None, :, None].expand(n_tasks, -1, len(SITES), -1)
+        kind_index = torch.arange(len(SITES), device=task.device)
+        kind = self.layer_type_encoder(kind_index)[None, None].expand(n_tasks, self.n_blocks, -1, -1)
+        latent = self.mixer(torch.cat([task, depth, kind], dim=-1))  # (K, L, site, latent)
+        hidden = self.mlp3(self.mlp2(self.mlp1(latent)))  # (K, L, site, head_in)
+        if self.head_norm:
+            hidden = layer_norm(hidden, (self.head_in,)) / math.sqrt(self.head_in)
+        return {site: self._matrices(site, hidden[:, :, number]) for number, site in enumerate(SITES)}
+
+    def _matrices(self, site: str, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        n_out, n_in = self.shapes[site]  # hidden is (K, L, head_in)
+        a, b = self.heads[site](hidden).split([self.rank * n_in, n_out * self.rank], dim=-1)
+        return a.unflatten(-1, (self.rank, n_in)), b.unflatten(-1, (n_out, self.rank))
+
+    @torch.no_grad()
+    def initialise(self, init: Init, generator: torch.Generator) -> None:
+        """Fill every parameter from the generator.
+
+        `reference` is torch's own initialisation of each layer, as published: the first update is not zero.
+        `default` differs in the heads: the rows that make B are zero, so the first update is exactly zero, and
+        the rows that make A give entries of variance 1 / n_in (with head_norm).
+        """
+        for module in self.modules():
+            _reset(module, generator)
+        if init == "reference":
+            return
+        for site, (_, n_in) in self.shapes.items():
+            head = self.heads[site]
+            assert isinstance(head, nn.Linear)
+            head.weight.normal_(0.0, n_in**-0.5, generator=generator)
+            head.bias.zero_()
+            head.weight[self.rank * n_in :] = 0.0
+
+
+def _widening_mlp(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
+    hidden = _WIDENING * n_in
+    return [
+        nn.Linear(n_in, hidden),
+        nn.SiLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, n_out),
+        nn.SiLU(),
+        nn.Dropout(dropout),
+    ]
+
+
+def _reset(module: nn.Module, generator: torch.Generator) -> None:
+    """torch's default initialisation of a layer, but from an explicit generator."""
+    if isinstance(module, nn.Linear):
+        bound = module.in_features**-0.5
+        module.weight.uniform_(-bound, bound, generator=generator)
+        module.bias.uniform_(-bound, bound, generator=generator)
+    elif isinstance(module, nn.Embedding):
+        module.weight.normal_(generator=generator)

@@ -1,0 +1,94 @@
+"""Adapters of the `fit` pipeline: train, choose the best epoch, draw the curves."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
+from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
+from hyperct_pipeline.pipelines.fit.studies import labelled_studies
+from hyperct_pipeline.training.settings import FitConfig
+from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
+from hyperct_pipeline.volumes.slices import SliceConfig
+from hyperct_pipeline.volumes.store import VolumeStore
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hyperct_pipeline.training.checkpoint import Checkpoint, ModelPackage
+else:
+    Figure = Checkpoint = ModelPackage = Any  # kedro starts without torch and matplotlib
+
+Rows = dict[str, dict[str, Any]]
+
+
+def fit_hyperct(
+    study_index: pd.DataFrame,
+    volume_store: VolumeStore,
+    task_catalogue: TaskCatalogueConfig,
+    preprocess: PreprocessConfig,
+    slices: SliceConfig,
+    backbone: BackboneConfig,
+    model: HyperCTConfig,
+    config: FitConfig,
+    checkpoints_done: Mapping[str, Callable[[], Checkpoint]],
+) -> Iterator[tuple[dict[str, Checkpoint], Rows]]:
+    """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings."""
+    from hyperct_pipeline.model.backbone import build_backbone
+    from hyperct_pipeline.model.hyperct import HyperCT
+    from hyperct_pipeline.training.dataset import CTStudies
+    from hyperct_pipeline.training.history import checkpoint_to_resume, history_row, settings_digest
+    from hyperct_pipeline.training.loop import fit
+
+    tasks, digest = load_catalogue(task_catalogue).ids, preprocess.digest()
+    train = labelled_studies(study_index, volume_store, tasks, "train")
+    validation = labelled_studies(study_index, volume_store, tasks, "validation")
+    settings = settings_digest(backbone, model, slices, config, digest, tasks, (train, validation))
+    resume = checkpoint_to_resume(checkpoints_done, settings)
+    # a kill may have come between a checkpoint and its history row
+    yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
+    epochs = fit(
+        HyperCT(build_backbone(backbone), tasks, model),
+        CTStudies(volume_store, train, slices, digest, seed=config.seed),
+        CTStudies(volume_store, validation, slices, digest),
+        config,
+        settings,
+        resume,
+    )
+    for epoch in epochs:
+        yield {epoch.name: epoch.checkpoint}, {epoch.name: history_row(epoch.checkpoint)}
+
+
+def select_best(
+    checkpoints: Mapping[str, Callable[[], Checkpoint]],
+    training_history: Rows,
+    task_catalogue: TaskCatalogueConfig,
+    preprocess: PreprocessConfig,
+    slices: SliceConfig,
+    backbone: BackboneConfig,
+    model: HyperCTConfig,
+    config: FitConfig,
+) -> ModelPackage:
+    """The model of the epoch with the highest mean validation AUROC."""
+    from hyperct_pipeline.model.backbone import build_backbone
+    from hyperct_pipeline.model.hyperct import HyperCT
+    from hyperct_pipeline.training.checkpoint import make_package
+    from hyperct_pipeline.training.history import best_epoch
+    from hyperct_pipeline.training.loop import load_trained
+
+    catalogue = load_catalogue(task_catalogue)
+    best = best_epoch(training_history)
+    trained = HyperCT(build_backbone(backbone), catalogue.ids, model)
+    load_trained(trained, checkpoints[best]())
+    groups = {task: catalogue.group_of(task) for task in catalogue.ids}
+    training = dict(training_history[best]) | {"seed": config.seed}
+    return make_package(trained, backbone, slices, groups, preprocess.digest(), training)
+
+
+def draw_training(training_history: Rows) -> Figure:
+    """Curves of the latest training."""
+    from hyperct_pipeline.pipelines.fit.training_curves import training_curves
+    from hyperct_pipeline.training.history import best_epoch, current_rows
+
+    return training_curves(current_rows(training_history), best_epoch(training_history))

@@ -1,0 +1,82 @@
+"""Adapters of the `infer` pipeline: new scans, a trained model, no labels."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from hyperct_pipeline.evaluation.examples import ExplainConfig
+from hyperct_pipeline.evaluation.new_scans import InferConfig, examples_of_new_scans, new_scans
+from hyperct_pipeline.evaluation.predictions import predictions_table
+from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
+from hyperct_pipeline.model.backbone import BackboneConfig
+from hyperct_pipeline.model.hyperct import HyperCTConfig
+from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
+from hyperct_pipeline.volumes.slices import SliceConfig
+from hyperct_pipeline.volumes.store import VolumeStore
+from hyperct_pipeline.volumes.volume import ScalarVolume
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hyperct_pipeline.training.checkpoint import ModelPackage
+else:
+    ModelPackage = Figure = Any  # kedro starts without torch and matplotlib
+
+
+def ready_model(
+    trained: ModelPackage | None,
+    task_catalogue: TaskCatalogueConfig,
+    backbone: BackboneConfig,
+    model: HyperCTConfig,
+    slices: SliceConfig,
+    preprocess: PreprocessConfig,
+) -> ModelPackage:
+    """The trained package, or for `model=untrained` a fresh model of the configured shape."""
+    from hyperct_pipeline.training.checkpoint import untrained_package
+
+    if trained is not None:
+        return trained
+    catalogue = load_catalogue(task_catalogue)
+    groups = {task: catalogue.group_of(task) for task in catalogue.ids}
+    return untrained_package(backbone, model, slices, groups, preprocess.digest())
+
+
+def score_new_scans(
+    package: ModelPackage,
+    conversion_manifest: pd.DataFrame,
+    preprocess_table: pd.DataFrame,
+    volume_store: VolumeStore,
+    config: InferConfig,
+) -> pd.DataFrame:
+    """Logit and probability of every task for every scan; a scan without a volume keeps a row with its reason."""
+    from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits, resolve_device
+
+    scans = new_scans(conversion_manifest, preprocess_table)
+    keys = list(scans.loc[scans["volume"].notna(), "study_key"])
+    device = resolve_device(config.device)
+    logits = predict_logits(package, volume_store, keys, device, config.batch_size, logged_progress())
+    scored = predictions_table(scans[scans["volume"].notna()], logits, package.tasks, package.model_id)
+    scored = scored[["study_key", "task", "logit", "probability", "model_id"]]
+    refused = scans.loc[scans["volume"].isna(), ["study_key", "reason_codes"]]
+    return pd.concat([scored, refused], ignore_index=True)
+
+
+def explain_new_scans(
+    package: ModelPackage,
+    volume_store: VolumeStore,
+    predictions: pd.DataFrame,
+    task_catalogue: TaskCatalogueConfig,
+    config: InferConfig,
+    explain: ExplainConfig,
+) -> Iterator[tuple[dict[str, ScalarVolume], dict[str, Figure]]]:
+    """Saliency of each chosen scan and task, one at a time."""
+    from hyperct_pipeline.evaluation.inference import resolve_device
+    from hyperct_pipeline.evaluation.saliency_figures import explained
+
+    catalogue = load_catalogue(task_catalogue)
+    names = {task: catalogue.name_of(task) if task in catalogue.ids else task for task in package.tasks}
+    examples = examples_of_new_scans(predictions, config)
+    for part in explained(package, volume_store, examples, names, resolve_device(config.device), explain):
+        name = part.peak.example.name
+        yield {name: part.volume}, {name: part.figure}

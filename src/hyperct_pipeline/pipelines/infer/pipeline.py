@@ -1,0 +1,65 @@
+"""New scans (DICOM folder) -> volumes -> predictions.csv and saliency, with a trained model and no labels."""
+
+from typing import Any
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from hyperct_pipeline.pipelines.convert import pipeline as convert
+from hyperct_pipeline.pipelines.infer import nodes
+from hyperct_pipeline.pipelines.preprocess import pipeline as preprocess
+from hyperct_pipeline.pipelines.quality import pipeline as quality
+
+NAMESPACE = "infer"
+
+
+def create_pipeline(**kwargs: Any) -> Pipeline:
+    """The image stages once more under the namespace `infer`, then scoring and explanation."""
+    images = convert.create_pipeline() + quality.create_pipeline() + preprocess.create_pipeline()
+    parameters = {name for name in images.inputs() if name.startswith("params:")}
+    return pipeline(
+        images,
+        namespace=NAMESPACE,
+        inputs={"dicom_archive", "pseudonyms"},
+        parameters=parameters,
+    ) + pipeline(
+        [
+            node(
+                nodes.ready_model,
+                {
+                    "trained": "infer_model",
+                    "task_catalogue": "params:task_catalogue",
+                    "backbone": "params:backbone",
+                    "model": "params:model",
+                    "slices": "params:slices",
+                    "preprocess": "params:preprocess",
+                },
+                "infer.package",
+                name="ready_model",
+            ),
+            node(
+                nodes.score_new_scans,
+                {
+                    "package": "infer.package",
+                    "conversion_manifest": "infer.conversion_manifest",
+                    "preprocess_table": "infer.preprocess_table",
+                    "volume_store": "infer.volume_store",
+                    "config": "params:infer",
+                },
+                "infer.predictions",
+                name="score_new_scans",
+            ),
+            node(
+                nodes.explain_new_scans,
+                {
+                    "package": "infer.package",
+                    "volume_store": "infer.volume_store",
+                    "predictions": "infer.predictions",
+                    "task_catalogue": "params:task_catalogue",
+                    "config": "params:infer",
+                    "explain": "params:explain",
+                },
+                ["infer.saliency", "infer.saliency_figures"],
+                name="explain_new_scans",
+            ),
+        ]
+    )

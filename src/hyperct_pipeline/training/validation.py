@@ -1,0 +1,61 @@
+"""Loss and AUROC of the validation studies.
+
+Shape letters: n studies, K tasks.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hyperct_pipeline.metrics.discrimination import auroc
+from hyperct_pipeline.model.hyperct import HyperCT
+from hyperct_pipeline.training.dataset import CTStudies
+from hyperct_pipeline.training.task_sampling import UNKNOWN
+
+
+def score(model: HyperCT, studies: CTStudies, batch_size: int, device: torch.device) -> NDArray[np.float64]:
+    """Logits (n, K) of all studies from their centre crops, in eval mode; the model's mode is restored."""
+    training = model.training
+    model.eval()
+    parts = [
+        model.logits_all_tasks(batch.triplets.to(device), batch.mask.to(device)).double().cpu().numpy()
+        for batch in studies.batches(range(len(studies)), batch_size, epoch=0)
+    ]
+    model.train(training)
+    return np.concatenate(parts) if parts else np.empty((0, len(model.tasks)))
+
+
+def validation_metrics(
+    labels: NDArray[np.int8], logits: NDArray[np.float64], tasks: Sequence[str], min_class_count: int
+) -> dict[str, float]:
+    """Loss, AUROC per task, and their mean over the tasks that can be judged.
+
+    Args:
+        labels: (n, K), 1, 0 or -1 for unknown.
+        logits: (n, K).
+        min_class_count: positives and negatives that a task needs to count in the mean.
+
+    Returns:
+        Only what is defined: `validation_loss` over all known labels; `validation_auroc/<task>` where both classes
+        are present; `validation_auroc`, the mean over tasks with enough of both; `validation_tasks`, their number.
+    """
+    known = labels != UNKNOWN
+    metrics: dict[str, float] = {}
+    if known.any():
+        # log(1 + exp(z)) - y z, without overflow
+        losses = np.logaddexp(0.0, logits[known]) - labels[known] * logits[known]
+        metrics["validation_loss"] = float(losses.mean())
+    judged = []
+    for number, task in enumerate(tasks):
+        label = labels[known[:, number], number]
+        value = auroc(label, logits[known[:, number], number]) if len(label) else None
+        if value is not None:
+            metrics[f"validation_auroc/{task}"] = value
+            if min(int((label == 1).sum()), int((label == 0).sum())) >= min_class_count:
+                judged.append(value)
+    metrics["validation_tasks"] = float(len(judged))
+    if judged:
+        metrics["validation_auroc"] = float(np.mean(judged))
+    return metrics

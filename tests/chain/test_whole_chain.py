@@ -1,0 +1,176 @@
+"""What a newcomer has after the commands of the README."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+pytestmark = pytest.mark.slow
+
+N_TASKS = 25
+
+
+def table(chain: Any, name: str) -> pd.DataFrame:
+    return pd.read_parquet(chain.data / name)
+
+
+def test_every_study_is_accounted_for(chain: Any) -> None:
+    manifest = table(chain, "02_intermediate/conversion_manifest.parquet")
+    truth = pd.read_csv(chain.data / "01_raw/phantom/labels/truth.csv")
+    assert len(manifest) == len(truth)
+    assert manifest["study_key"].is_unique
+    assert set(manifest["status"]) <= {"converted", "refused", "failed"}
+    assert (manifest.loc[manifest["status"] != "converted", "reason_codes"].str.len() > 0).all()
+    index = table(chain, "05_model_input/study_index.parquet")
+    assert set(manifest["study_key"]) <= set(index["study_key"])
+
+
+def test_broken_studies_are_refused_for_their_reason(chain: Any) -> None:
+    manifest = table(chain, "02_intermediate/conversion_manifest.parquet")
+    truth = pd.read_csv(chain.data / "01_raw/phantom/labels/truth.csv", dtype={"broken": "str"})
+    n_broken = int(truth["broken"].notna().sum())
+    assert n_broken > 0
+    assert int((manifest["status"] != "converted").sum()) == n_broken
+
+
+def test_patients_do_not_cross_splits(chain: Any) -> None:
+    index = table(chain, "05_model_input/study_index.parquet").dropna(subset="split")
+    assert (index.groupby("patient_key")["split"].nunique() == 1).all()
+    assert set(index["split"]) == {"train", "validation", "test"}
+
+
+def test_predictions_are_complete_and_finite(chain: Any) -> None:
+    predictions = table(chain, "07_model_output/predictions.parquet")
+    index = table(chain, "05_model_input/study_index.parquet")
+    scored = index[index["split"].isin(["validation", "test"]) & index["volume"].notna()]
+    assert len(predictions) == len(scored) * N_TASKS
+    assert predictions["probability"].between(0, 1).all()
+    assert predictions["label"].isna().any()
+    assert set(predictions["label"].dropna()) == {0, 1}
+
+
+def test_metrics_say_what_is_undefined(chain: Any) -> None:
+    metrics = pd.read_csv(chain.data / "08_reporting/metrics_full.csv")
+    auc = metrics[metrics["metric"] == "auc"]
+    assert set(metrics["status"]) <= {"ok", "low_count", "one_class", "no_labels"}
+    undefined = auc["status"].isin(["one_class", "no_labels"])
+    assert auc.loc[undefined, "value"].isna().all()
+    assert auc.loc[~undefined, "value"].between(0, 1).all()
+
+
+def test_decision_curves_cover_the_cardiac_tasks_of_both_prospective_cohorts(chain: Any) -> None:
+    figures = sorted(file.stem for file in (chain.data / "08_reporting/decision_curves").glob("*.png"))
+    assert figures == ["prospective_a", "prospective_b"]
+    curves = pd.read_csv(chain.data / "08_reporting/decision_curves.csv")
+    assert curves["task"].nunique() == 7
+    assert np.allclose(sorted(curves["threshold"].unique()), np.arange(5, 81) / 100)
+
+
+def test_the_report_is_one_offline_file(chain: Any) -> None:
+    html = (chain.data / "08_reporting/report.html").read_text()
+    assert "Not a medical device" in html
+    assert 'src="http' not in html
+    assert html.count("data:image/png;base64") >= 6
+
+
+def test_new_scans_get_predictions_and_saliency(chain: Any) -> None:
+    predictions = pd.read_csv(chain.data / "infer/predictions.csv")
+    scored = predictions.dropna(subset="task")
+    assert scored.groupby("study_key").size().eq(N_TASKS).all()
+    assert predictions.loc[predictions["task"].isna(), "reason_codes"].notna().all()
+    assert len(list((chain.data / "infer/saliency").glob("*.nii.gz"))) == 10 * N_TASKS
+
+
+def test_scores_of_infer_equal_those_of_predict(chain: Any) -> None:
+    keys = ["study_key", "task"]
+    known = table(chain, "07_model_output/predictions.parquet").set_index(keys)["probability"]
+    new = pd.read_csv(chain.data / "infer/predictions.csv").dropna(subset="task").set_index(keys)["probability"]
+    both = known.index.intersection(new.index)
+    assert len(both) == len(known)
+    np.testing.assert_allclose(new.loc[both], known.loc[both], atol=1e-5)
+
+
+def test_mlflow_links_the_evaluation_to_the_training(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{chain.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("hyperct_pipeline")
+    runs = {run.data.tags["pipeline"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    train, evaluate = runs["train"], runs["evaluate"]
+    assert evaluate.data.tags["mlflow.parentRunId"] == train.info.run_id
+    link = json.loads((chain.data / "06_models/best/mlflow.json").read_text())
+    assert (link["run_id"], link["version"]) == (train.info.run_id, "1")
+    assert evaluate.inputs.model_inputs[0].model_id == link["model_id"]
+    assert len(client.get_metric_history(train.info.run_id, "train_loss")) == 2
+    assert any(name.startswith("auc/") for name in evaluate.data.metrics)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{chain.folder}/mlflow.db")
+    model = mlflow.pyfunc.load_model("models:/hyperct/1")
+    volume = np.load(next((chain.data / "04_feature/volumes").glob("**/*.npy")), mmap_mode="r")
+    probabilities = model.predict({"hu_zyx": np.asarray(volume)[None]})
+    assert probabilities.shape == (1, N_TASKS)
+    artifacts = [file.suffix for file in (chain.folder / "mlartifacts").rglob("*") if file.is_file()]
+    assert ".pkl" not in artifacts
+    assert ".safetensors" in artifacts
+
+
+def test_a_second_convert_does_no_work_twice(chain: Any) -> None:
+    volumes = sorted((chain.data / "02_intermediate/nifti").glob("*.nii.gz"))
+    before = {file: file.stat().st_mtime_ns for file in volumes}
+    printed = chain.run("kedro", "run", "--pipeline=convert", "--runner=ThreadRunner")
+    assert {file: file.stat().st_mtime_ns for file in volumes} == before
+    assert "completed successfully" in printed
+
+
+def identifiers(archive: Path) -> set[bytes]:
+    """Every identifying text of the raw archive that is long enough to be found by chance only."""
+    found: set[str] = set()
+    for file in archive.rglob("*.dcm"):
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        for tag in ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID",
+                    "FrameOfReferenceUID", "StudyDate", "PatientBirthDate"):
+            found.add(str(header.get(tag, "")))
+    return {text.encode() for text in found if len(text) >= 7}
+
+
+def test_no_identifier_leaves_the_raw_layer(chain: Any) -> None:
+    secrets = identifiers(chain.data / "01_raw/phantom/dicom")
+    assert len(secrets) > 100
+    written = [
+        file
+        for root in ("data/02_intermediate", "data/03_primary", "data/05_model_input", "data/06_models",
+                     "data/07_model_output", "data/08_reporting", "data/infer", "mlartifacts", "mlflow.db")
+        for file in ([chain.folder / root] if (chain.folder / root).is_file() else (chain.folder / root).rglob("*"))
+        if file.is_file() and file.suffix in {".csv", ".parquet", ".json", ".html", ".db", ".yaml", ".txt", ".png"}
+    ]
+    assert len(written) > 50
+    for file in written:
+        content = file.read_bytes()
+        hits = [secret for secret in secrets if secret in content]
+        assert not hits, f"{file.relative_to(chain.folder)} holds {len(hits)} identifiers of the raw archive"
+
+
+def test_a_wrong_parameter_stops_before_any_node(chain: Any) -> None:
+    printed = chain.run("kedro", "run", "--pipeline=convert", "--params=convert.min_slicess=3", expect=1)
+    assert "--params: convert.min_slicess: unknown key" in printed
+    assert "Traceback" not in printed
+    assert "Running node" not in printed
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "parameter", "expected"),
+    [
+        ("convert", "dicom_root=nowhere", "The DICOM archive (dicom_root) is not a folder that can be reached"),
+        ("harmonize", "labels.ct_rate=nowhere.csv", "The table 'labels.ct_rate' is not a file that can be reached"),
+        ("harmonize", "task_catalogue.tasks.lung_nodul.group=radiological", "lung_nodul"),
+        ("evaluate", "data_root=nowhere", "There is no model package here yet"),
+    ],
+)
+def test_missing_input_ends_in_one_clear_message(chain: Any, pipeline: str, parameter: str, expected: str) -> None:
+    printed = chain.run("kedro", "run", f"--pipeline={pipeline}", f"--params={parameter}", expect=1)
+    assert expected in " ".join(printed.split())
+    assert "Traceback" not in printed

@@ -1,0 +1,100 @@
+"""The metrics tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.evaluation.assessment import AssessConfig, metrics_table, primary_metrics
+from hyperct_pipeline.evaluation.predictions import checked_predictions, of_split
+from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+
+GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
+CONFIG = AssessConfig(bootstrap_draws=100)
+
+
+@pytest.fixture
+def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
+    scored = apply_calibration(predictions, fit_calibration(predictions, 10))
+    return of_split(checked_predictions(scored), "test")
+
+
+@pytest.fixture
+def full(assessed: pd.DataFrame) -> pd.DataFrame:
+    return metrics_table(assessed, GROUPS, CONFIG)
+
+
+def _cell(frame: pd.DataFrame, task: str, metric: str, cohort: str = "all") -> "pd.Series[float]":
+    rows = frame[(frame["task"] == task) & (frame["metric"] == metric) & (frame["cohort"] == cohort)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_values_equal_sklearn_in_every_cohort(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    for cohort in ("all", "internal_test", "prospective_a"):
+        rows = assessed[(assessed["task"] == "nodule") & assessed["label"].notna()]
+        rows = rows if cohort == "all" else rows[rows["cohort"] == cohort]
+        label = rows["label"].to_numpy(dtype=int)
+        auc = _cell(full, "nodule", "auc", cohort)
+        assert auc["value"] == pytest.approx(roc_auc_score(label, rows["probability"]))
+        assert auc["ci_low"] < auc["value"] < auc["ci_high"]
+        assert (auc["n"], auc["n_pos"]) == (len(rows), label.sum())
+        assert _cell(full, "nodule", "brier", cohort)["value"] == pytest.approx(
+            brier_score_loss(label, rows["probability"])
+        )
+    assert _cell(full, "nodule", "auc")["n_unknown"] == 5
+    assert _cell(full, "nodule", "auc")["status"] == "ok"
+
+
+def test_undefined_is_null_with_its_status(full: pd.DataFrame) -> None:
+    one_class = _cell(full, "low_lvef", "auc")
+    assert (one_class["status"], one_class["n_pos"], one_class["n_neg"]) == ("one_class", 0, 100)
+    undefined = ("auc", "auprc", "calibration_slope", "calibration_in_the_large", "sens_at_spec_90")
+    for metric in undefined:
+        assert np.isnan(_cell(full, "low_lvef", metric)["value"])
+        assert np.isnan(_cell(full, "dilated", metric)["value"])
+    assert _cell(full, "dilated", "brier")["status"] == "no_labels"
+    assert _cell(full, "dilated", "auc")["n_unknown"] == 100
+    assert _cell(full, "effusion", "auc")["status"] == "low_count"
+
+
+def test_recalibrated_metrics_only_where_there_is_a_calibrator(full: pd.DataFrame) -> None:
+    tasks = set(full.loc[full["metric"] == "brier_recalibrated", "task"])
+    assert tasks == {"nodule", "effusion"}
+
+
+def test_macro_is_the_mean_of_defined_tasks(full: pd.DataFrame) -> None:
+    parts = [_cell(full, task, "auc")["value"] for task in ("nodule", "effusion")]
+    macro = _cell(full, "macro_radiological", "auc")
+    assert macro["value"] == pytest.approx(np.mean(parts))
+    assert macro["ci_low"] < macro["value"] < macro["ci_high"]
+    assert _cell(full, "macro_all", "n_tasks_defined")["value"] == 2
+    assert _cell(full, "macro_all", "n_tasks")["value"] == 4
+    cardiac = _cell(full, "macro_cardiac", "auc")
+    assert np.isnan(cardiac["value"])
+    assert cardiac["status"] == "no_labels"
+
+
+def test_primary_metrics_are_one_row_per_task_and_metric(full: pd.DataFrame) -> None:
+    primary = primary_metrics(full)
+    assert not primary.duplicated(["task", "metric"]).any()
+    assert list(dict.fromkeys(primary["task"])) == list(GROUPS)
+    nodule = primary[primary["task"] == "nodule"].set_index("metric")["value"]
+    source = _cell(full, "nodule", "auc")
+    assert nodule["auc_ci_low"] == source["ci_low"]
+    assert nodule["auc_ci_high"] == source["ci_high"]
+    counts = {key: int(nodule[key]) for key in ("n", "n_pos", "n_neg", "n_unknown", "n_patients")}
+    assert counts == {key: int(source[key]) for key in counts}
+    expected = {"auc", "auprc", "brier", "calibration_slope", "calibration_intercept", "prevalence"}
+    expected |= {"calibration_in_the_large", "oe_ratio", "sens_at_spec_90", "sens_at_spec_95"}
+    assert expected <= set(nodule.index)
+
+
+def test_a_task_outside_the_catalogue_is_refused(assessed: pd.DataFrame) -> None:
+    with pytest.raises(ConfigError, match="dilated"):
+        metrics_table(assessed, {k: v for k, v in GROUPS.items() if k != "dilated"}, CONFIG)
+
+
+def test_same_table_same_numbers(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(metrics_table(assessed, GROUPS, CONFIG), full)

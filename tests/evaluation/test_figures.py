@@ -1,0 +1,103 @@
+"""Figures say what their tables say."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hyperct_pipeline.evaluation import figures, lora_pca
+from hyperct_pipeline.evaluation.assessment import AssessConfig, metrics_table
+from hyperct_pipeline.evaluation.examples import Example, ExplainConfig
+from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure
+from hyperct_pipeline.evaluation.net_benefit import decision_table
+from hyperct_pipeline.evaluation.predictions import of_split
+from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.saliency import saliency_maps
+from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview, tile
+from hyperct_pipeline.volumes.store import StoredVolume
+
+GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
+NAMES = {task: task.capitalize() for task in GROUPS}
+CONFIG = AssessConfig(bootstrap_draws=20)
+
+
+@pytest.fixture
+def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
+    return of_split(apply_calibration(predictions, fit_calibration(predictions, 10)), "test")
+
+
+def _texts(figure: Figure) -> str:
+    FigureCanvasAgg(figure).draw()  # pytest turns any warning of the layout into an error
+    return "\n".join(text.get_text() for axes in figure.axes for text in axes.texts)
+
+
+def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFrame) -> None:
+    table = metrics_table(assessed, GROUPS, CONFIG)
+    figure = figures.auroc_figure(table, NAMES)
+    texts = _texts(figure)
+    assert "undefined: one class only" in texts
+    assert "undefined: no known label" in texts
+    auc = table[(table["cohort"] == "all") & (table["metric"] == "auc")].set_index("task")
+    drawn = {
+        float(line.get_xdata()[0]): line.get_markerfacecolor()
+        for line in figure.axes[0].lines
+        if line.get_marker() == "o"
+    }
+    assert drawn == {auc.loc["nodule", "value"]: "#0072B2", auc.loc["effusion", "value"]: "white"}
+
+
+def test_calibration_has_a_panel_per_task(assessed: pd.DataFrame) -> None:
+    figure = figures.calibration_figure(assessed, NAMES, 5)
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == list(NAMES.values())
+    assert _texts(figure).count("slope undefined") == 2  # one class, no labels
+
+
+def test_decision_panels(assessed: pd.DataFrame) -> None:
+    table = decision_table(assessed, GROUPS, CONFIG)
+    rows = table[(table["cohort"] == "prospective_a") & (table["task"] != "effusion")]
+    figure = figures.decision_curve_figure(rows, NAMES, "prospective_a")
+    texts = _texts(figure)
+    assert "undefined: no known label" in texts
+    assert "(one class)" in texts
+    nodule = rows[rows["task"] == "nodule"]
+    (model,) = (line for line in figure.axes[0].lines if line.get_label() == "model, recalibrated (95 % band)")
+    np.testing.assert_array_equal(model.get_ydata(), nodule["net_benefit_recalibrated"])
+
+
+def test_lora_figure_draws_every_task() -> None:
+    a, b = torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2)
+    for second in (b, torch.zeros_like(b)):
+        grams = lora_pca.gram_matrices({"q": (a, second)}, 1.0)
+        table = lora_pca.pca_table(grams, list(GROUPS), GROUPS)
+        figure = lora_pca_figure(table, lora_pca.similarity_table(grams, list(GROUPS)), NAMES)
+        _texts(figure)
+        points = figure.axes[0].collections[0].get_offsets()
+        np.testing.assert_allclose(points, table.loc[table["module"] == "all", ["pc1", "pc2"]])
+
+
+def test_montage_and_overview(package: SimpleNamespace, stored: StoredVolume) -> None:
+    store = SimpleNamespace(get=lambda key: stored)
+    example = Example("bright", "s1", 1, 0.625)
+    (part,) = explained(package, store, [example], {"bright": "Bright"}, torch.device("cpu"), ExplainConfig(n_slices=5))
+    assert part.peak.slice_index in (6, 7, 8)
+    title = part.figure.get_suptitle()
+    assert "probability 0.62" in title and "label positive" in title and "study s1" in title
+    _texts(part.figure)
+    overview = saliency_overview([part.peak], {"bright": "Bright"}, (-1000, 400))
+    _texts(overview)
+    assert overview.axes[0].get_title() == "Bright\np 0.62, positive"
+
+
+def test_slices_never_seen_are_marked_and_the_front_is_up(package: SimpleNamespace, stored: StoredVolume) -> None:
+    saliency = next(saliency_maps(package, stored, ["bright"], torch.device("cpu")))
+    example = Example("bright", "s1", None, 0.5)
+    dropped, cube = (tile(saliency, stored, example, index) for index in (0, 7))
+    assert dropped.hu is None and not dropped.is_seen
+    assert "not seen by the model" in _texts(saliency_overview([dropped], {"bright": "Bright"}, (-1000, 400)))
+    # the cube is at the patient's back (low y) and right (high x): shown low, and on the viewer's left
+    rows, columns = np.nonzero(cube.hu > 0)
+    assert rows.mean() > 18 > columns.mean()

@@ -1,0 +1,170 @@
+"""The report: every number, nothing from outside, everything escaped."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hyperct_pipeline.evaluation import lora_pca
+from hyperct_pipeline.evaluation.assessment import ALL, MACRO, MACRO_RULE, AssessConfig, metrics_table, primary_metrics
+from hyperct_pipeline.evaluation.net_benefit import decision_table
+from hyperct_pipeline.evaluation.predictions import of_split
+from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
+from hyperct_pipeline.evaluation.report_tables import number
+
+GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
+NAMES = {
+    "nodule": "Lung nodule",
+    "effusion": "Pleural effusion",
+    "low_lvef": "LVEF below 50 %",
+    "dilated": "Dilated <ventricle> & more",
+}
+PNG = b"\x89PNG\r\n\x1a\n picture"
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture
+def evidence(predictions: pd.DataFrame) -> Evidence:
+    config = AssessConfig(bootstrap_draws=20)
+    assessed = of_split(apply_calibration(predictions, fit_calibration(predictions, 10)), "test")
+    full = metrics_table(assessed, GROUPS, config)
+    curves = decision_table(assessed, GROUPS, config)
+    index = predictions.pivot_table(
+        index=["study_key", "patient_key", "cohort", "split"], columns="task", values="label"
+    )
+    index = index.reindex(columns=list(GROUPS)).reset_index()
+    index = index.assign(sex=["F", "M", None, "F"] * 40, age_years=pd.array([61, 70, None, 55] * 40, dtype="Int16"))
+    grams = lora_pca.gram_matrices({"q": (torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2))}, 1.0)
+    return Evidence(
+        study_index=index,
+        cohort_flow=pd.DataFrame({"step": ["found", "<refused>"], "n_studies": [170, 10]}),
+        harmonization_report=pd.DataFrame({"source": ["ct_rate"], "rows": [160]}),
+        training_history={"epoch_001": {"train_loss": 0.6931, "validation_auc": None}},
+        metrics_full=full,
+        metrics=primary_metrics(full),
+        decision_curves=curves[curves["cohort"] == ALL].drop(columns="cohort"),
+        lora_pca=lora_pca.pca_table(grams, list(GROUPS), GROUPS),
+        model_card={
+            "model_id": "abc123",
+            "backbone": "vit_tiny",
+            "backbone_weights": "random",
+            "rank": 4,
+            "tasks": list(GROUPS),
+            "n_triplets": 16,
+            "crop_yx": [112, 112],
+            "window_hu": [-1000, 1000],
+            "training": {"epoch": 3},
+            "licence_notice": "",
+        },
+    )
+
+
+@pytest.fixture
+def html(evidence: Evidence) -> str:
+    pictures = Pictures(PNG, PNG, PNG, PNG, {"prospective_a": PNG}, PNG, PNG)
+    config = ReportConfig(title="A & B <script>alert(1)</script>", limitations=("One site only.",))
+    return render_report(evidence, pictures, NAMES, config)
+
+
+def test_every_metric_stands_in_the_report(html: str, evidence: Evidence) -> None:
+    text = Elements(html).text
+    full = evidence.metrics_full
+    tasks = full[(full["cohort"] == ALL) & ~full["task"].isin(MACRO.values())]
+    for row in tasks.to_dict("records"):
+        digits = 2 if row["metric"] == "auc" else 3
+        assert number(row["value"], digits) in text
+    for row in full[full["metric"] == "auc"].to_dict("records"):
+        if np.isfinite(row["ci_low"]):
+            assert f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})" in text
+    curve = evidence.decision_curves
+    row = curve[(curve["task"] == "low_lvef") & (curve["threshold"] == 0.2)].iloc[0]
+    assert f"{row['net_benefit']:.3f} / {row['treat_all']:.3f}" in text
+    for value in evidence.lora_pca.loc[evidence.lora_pca["module"] == "all", "pc1"]:
+        assert f"{value:.3f}" in text
+    assert "0.6931" in text
+    assert "nan" not in text.lower().replace("nanometre", "")
+
+
+def test_nothing_is_loaded_from_anywhere(html: str) -> None:
+    elements = Elements(html)
+    for tag, attributes in elements.found:
+        for key in ("src", "href", "srcset", "data", "action"):
+            value = attributes.get(key)
+            assert value is None or value.startswith(("data:image/png;base64,", "#")), (tag, value)
+    assert not elements.of("script") and not elements.of("link")
+    assert not re.search(r"@import|url\(", html)
+    assert "default-src 'none'" in html
+
+
+def test_text_from_data_is_escaped(html: str) -> None:
+    assert "<script>" not in html
+    assert "A &amp; B &lt;script&gt;" in html
+    assert "Dilated &lt;ventricle&gt; &amp; more" in html
+    assert "&lt;refused&gt;" in html
+
+
+def test_pictures_are_inside_and_described(html: str) -> None:
+    images = Elements(html).of("img")
+    assert len(images) == 7
+    assert all(len(image["alt"] or "") > 30 for image in images)
+    encoded = str(images[0]["src"]).removeprefix("data:image/png;base64,")
+    assert base64.b64decode(encoded) == PNG
+
+
+def test_tables_have_headers_with_scope(html: str) -> None:
+    elements = Elements(html)
+    assert elements.of("html")[0]["lang"] == "en"
+    assert all(head["scope"] in ("col", "row") for head in elements.of("th"))
+    assert len(elements.of("caption")) == len(elements.of("table"))
+    targets = {str(a["href"])[1:] for a in elements.of("a")}
+    assert targets <= {attributes["id"] for _, attributes in elements.found if "id" in attributes}
+
+
+def test_what_must_be_said_is_said(html: str) -> None:
+    text = " ".join(Elements(html).text.split())
+    assert text.count("Research use only. Not a medical device.") == 2
+    assert MACRO_RULE in text
+    assert "weights are random, not pre-trained" in text
+    assert "One site only." in text
+    assert "AUROC undefined: LVEF below 50 % (one class only); Dilated <ventricle> & more (no known label)." in text
+    for source in ("2604.03224", "2106.09685", "2508.10104", "1988;44:837", "1997;53:567", "2006;26:565", "1610.02391"):
+        assert source in text
+
+
+def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None:
+    label = evidence.study_index.loc[evidence.study_index["split"] == "test", "nodule"]
+    known, positive = int(label.notna().sum()), int(label.sum())
+    assert f"{positive} / {known} ({positive / known:.0%}), {100 - known} unknown" in Elements(html).text
+    assert "0 / 0, 100 unknown" in Elements(html).text
+
+
+def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
+    card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
+    pictures = Pictures(PNG, PNG, PNG, PNG, {}, PNG, PNG)
+    html = render_report(Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig())
+    assert "DINOv3 License applies." in html
+    assert "weights are random" not in html
+    assert "No cohort was named" in html

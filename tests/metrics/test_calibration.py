@@ -1,0 +1,95 @@
+"""Calibration against closed forms and known lines."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from hyperct_pipeline.metrics import calibration as c
+
+
+def _data(slope: float, intercept: float, n: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    score = rng.normal(-1.0, 1.5, n)
+    return (rng.random(n) < expit(intercept + slope * score)).astype(int), score
+
+
+def test_platt_recovers_a_known_line() -> None:
+    label, score = _data(0.6, 0.4)
+    line = c.platt_line(label, score)
+    assert line is not None
+    assert (line.slope, line.intercept) == pytest.approx((0.6, 0.4), abs=0.03)
+
+
+def test_line_equals_unpenalised_logistic_regression() -> None:
+    label, score = _data(0.7, -0.3, 400)
+    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(score[:, None], label)
+    line = c.calibration_line(label, expit(score))
+    assert line is not None
+    assert (line.slope, line.intercept) == pytest.approx((reference.coef_[0, 0], reference.intercept_[0]), abs=1e-5)
+
+
+def test_two_groups_have_a_closed_form() -> None:
+    # risk 0.2 -> 3 of 10 positive, risk 0.6 -> 5 of 10: the line passes through both observed logits
+    label = [1] * 3 + [0] * 7 + [1] * 5 + [0] * 5
+    line = c.calibration_line(label, [0.2] * 10 + [0.6] * 10)
+    slope = (logit(0.5) - logit(0.3)) / (logit(0.6) - logit(0.2))
+    assert line is not None
+    assert (line.slope, line.intercept) == pytest.approx((slope, logit(0.5) - slope * logit(0.6)), abs=1e-9)
+
+
+def test_in_the_large_has_a_closed_form_for_a_constant_risk() -> None:
+    label = [1] * 30 + [0] * 70
+    assert c.calibration_in_the_large(label, [0.2] * 100) == pytest.approx(logit(0.3) - logit(0.2), abs=1e-9)
+    assert c.observed_to_expected(label, [0.2] * 100) == pytest.approx(1.5)
+
+
+def test_in_the_large_makes_the_mean_risk_right() -> None:
+    label, score = _data(1.0, 0.5, 300)
+    shift = c.calibration_in_the_large(label, expit(score))
+    assert shift is not None
+    assert expit(score + shift).sum() == pytest.approx(label.sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("label", "risk"),
+    [
+        ([1, 1, 1], [0.2, 0.3, 0.4]),  # one class
+        ([0, 1, 0, 1], [0.3, 0.3, 0.3, 0.3]),  # constant
+        ([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]),  # separated
+        ([0, 0, 1, 1], [0.1, 0.2, 0.2, 0.4]),  # separated but for a tie
+        ([1, 1, 0, 0], [0.1, 0.2, 0.3, 0.4]),  # separated the wrong way
+    ],
+)
+def test_no_line_where_it_is_undefined(label: list[int], risk: list[float]) -> None:
+    assert c.calibration_line(label, risk) is None
+
+
+def test_one_class_has_neither_shift_nor_calibrator() -> None:
+    assert c.calibration_in_the_large([1, 1], [0.4, 0.5]) is None
+    assert c.platt_line([0, 0], [0.4, 0.5]) is None
+    assert c.intercept_line([0, 0], [0.4, 0.5]) is None
+    assert c.observed_to_expected([], []) is None
+
+
+def test_certain_probabilities_have_finite_logits() -> None:
+    assert np.isfinite(c.to_logit([0.0, 1.0])).all()
+
+
+def test_platt_is_finite_on_separated_classes_and_never_reverses() -> None:
+    separated = c.platt_line([0, 0, 0, 1, 1], [-3.0, -2.0, -1.0, 1.0, 2.0])
+    assert separated is not None
+    assert 0 < separated.slope < 10
+    reversed_ = c.platt_line([1, 1, 1, 0, 0], [-3.0, -2.0, -1.0, 1.0, 2.0])
+    assert reversed_ is not None
+    assert reversed_.slope == 0.0
+    # Platt's targets: 3 positives at 4/5, 2 negatives at 1/4
+    np.testing.assert_allclose(c.apply_line(reversed_, [-9.0, 9.0]), (3 * 0.8 + 2 * 0.25) / 5)
+
+
+def test_reliability_bins_have_equal_counts() -> None:
+    curve = c.reliability_curve([0, 0, 1, 0, 1, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 3)
+    np.testing.assert_allclose(curve.predicted, [0.15, 0.35, 0.55])
+    np.testing.assert_allclose(curve.observed, [0.0, 0.5, 1.0])
+    np.testing.assert_array_equal(curve.n, [2, 2, 2])
+    assert len(c.reliability_curve([1, 0], [0.3, 0.4], 10).n) == 2

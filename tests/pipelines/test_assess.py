@@ -1,0 +1,91 @@
+"""The `assess` pipeline on a table from another system."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.pandas import CSVDataset
+from matplotlib.figure import Figure
+from pydantic import TypeAdapter
+from sklearn.metrics import roc_auc_score
+
+from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.evaluation.assessment import AssessConfig
+from hyperct_pipeline.labels.tasks import load_catalogue
+from hyperct_pipeline.pipelines.assess import create_pipeline
+
+CONF = Path(__file__).parents[2] / "conf"
+CATALOGUE = load_catalogue(yaml.safe_load((CONF / "base" / "parameters_tasks.yml").read_text())["task_catalogue"])
+TASKS = ("lung_nodule", "reduced_lv_systolic_function", "pulmonary_hypertension")
+
+
+def _predictions() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    n = 120
+    frames = []
+    for task in TASKS:
+        label = rng.integers(0, 2, n)
+        risk = np.clip(0.3 * label + rng.normal(0.35, 0.2, n), 0, 1)
+        study = [f"s{k}" for k in range(n)]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "study_key": study,
+                    "patient_key": [f"p{k // 2}" for k in range(n)],
+                    "cohort": np.where(np.arange(n) < 60, "prospective_a", "external_test"),
+                    "task": task,
+                    "label": label if task != "pulmonary_hypertension" else -1,
+                    "probability": risk,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _run(predictions: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    inputs = {
+        "predictions": predictions,
+        "params:task_catalogue": CATALOGUE,
+        "params:assess": AssessConfig(bootstrap_draws=30, reliability_bins=5),
+    }
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    catalog["metrics_full"] = CSVDataset(filepath=str(folder / "full.csv"), save_args={"index": False})  # as in conf
+    outputs = SequentialRunner().run(create_pipeline(), catalog)
+    kept = {name: dataset.load() for name, dataset in outputs.items()}
+    return kept | {"metrics_full": catalog.load("metrics_full")}
+
+
+def test_tables_and_figures(tmp_path: Path) -> None:
+    table = _predictions()
+    out = _run(table, tmp_path)
+    metrics = out["metrics"].set_index(["task", "metric"])["value"]
+    for task in TASKS[:2]:
+        rows = table[table["task"] == task]
+        assert metrics[task, "auc"] == pytest.approx(roc_auc_score(rows["label"], rows["probability"]))
+    assert np.isnan(metrics["pulmonary_hypertension", "auc"])
+    assert metrics["pulmonary_hypertension", "n_unknown"] == 120
+    assert set(out["metrics_full"]["cohort"]) == {"all", "external_test", "prospective_a"}
+    curves = out["decision_curves"]
+    assert len(curves) == 3 * 76
+    assert not curves.duplicated(["task", "threshold"]).any()
+    assert list(out["decision_curve_figures"]) == ["prospective_a"]
+    panels = [axes.get_title() for axes in out["decision_curve_figures"]["prospective_a"].axes if axes.get_visible()]
+    assert sorted(panels) == sorted(CATALOGUE.name_of(task) for task in TASKS[1:])
+    assert isinstance(out["auroc_figure"], Figure)
+    assert isinstance(out["calibration_figure"], Figure)
+
+
+def test_a_task_outside_the_catalogue_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="snoring"):
+        _run(_predictions().replace({"task": {"lung_nodule": "snoring"}}), tmp_path)
+
+
+@pytest.mark.parametrize("env", ["base", "paper"])
+def test_the_configured_parameters_are_valid(env: str) -> None:
+    raw = yaml.safe_load((CONF / env / "parameters_assess.yml").read_text())["assess"]
+    assert TypeAdapter(AssessConfig).validate_python(raw).thresholds_percent == (5, 80)

@@ -1,0 +1,101 @@
+"""The `explain` pipeline on an untrained model whose first updates differ between tasks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from matplotlib.figure import Figure
+from pydantic import TypeAdapter
+
+from hyperct_pipeline.evaluation.examples import ExplainConfig
+from hyperct_pipeline.labels.tasks import load_catalogue
+from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
+from hyperct_pipeline.pipelines.explain import create_pipeline
+from hyperct_pipeline.training.checkpoint import ModelPackage, untrained_package
+from hyperct_pipeline.volumes.slices import SliceConfig
+from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
+from hyperct_pipeline.volumes.volume import ScalarVolume
+
+CONF = Path(__file__).parents[2] / "conf"
+CATALOGUE = load_catalogue(yaml.safe_load((CONF / "base" / "parameters_tasks.yml").read_text())["task_catalogue"])
+GROUPS = {"lung_nodule": "radiological", "emphysema": "radiological", "pulmonary_hypertension": "cardiac"}
+
+
+def _package() -> ModelPackage:
+    backbone = BackboneConfig(
+        name="vit_small_patch16_dinov3_qkvb", img_size=(32, 32), embed_dim=32, depth=2, num_heads=2
+    )
+    model = HyperCTConfig(rank=2, task_dim=8, latent=16, head_in=12, init="reference")
+    return untrained_package(backbone, model, SliceConfig(crop_yx=(32, 32), n_triplets=3), GROUPS, "d1")
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> dict[str, Any]:
+    store, rng = VolumeStore(tmp_path), np.random.default_rng(0)
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    for key in ("s1", "s2"):
+        hu = rng.integers(-1000, 1000, (9, 40, 40)).astype(np.int16)
+        store.put(key, StoredVolume(hu, affine, (11, 40, 40), np.arange(1, 10), "d1"))
+    predictions = pd.DataFrame(
+        {
+            "study_key": ["s1", "s2"] * 3,
+            "split": "test",
+            "task": np.repeat(list(GROUPS), 2),
+            "label": pd.array([1, 1, 0, 1, None, None], dtype="Int8"),
+            "probability": [0.2, 0.9, 0.8, 0.1, 0.5, 0.5],
+        }
+    )
+    inputs = {
+        "model_package": _package(),
+        "volume_store": store,
+        "predictions": predictions,
+        "params:task_catalogue": CATALOGUE,
+        "params:explain": ExplainConfig(n_slices=4, device="cpu"),
+    }
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    return {k: dataset.load() for k, dataset in SequentialRunner().run(create_pipeline(), catalog).items()}
+
+
+def test_saliency_of_the_chosen_studies(outputs: dict[str, Any]) -> None:
+    names = ["s2__lung_nodule", "s2__emphysema", "s1__pulmonary_hypertension"]
+    assert list(outputs["saliency"]) == names
+    assert list(outputs["saliency_figures"]) == names
+    volume: ScalarVolume = outputs["saliency"][names[0]]
+    seen = np.isfinite(volume.values)
+    assert seen.shape == (11, 40, 40)
+    assert seen[1:-1, 4:-4, 4:-4].all()
+    assert seen.sum() == 9 * 32 * 32
+    np.testing.assert_array_equal(volume.affine, np.diag([2.0, 2.0, 3.0, 1.0]))
+    titles = [axes.get_title() for axes in outputs["saliency_overview"].axes if axes.get_title()]
+    assert titles == ["Lung nodule\np 0.90, positive", "Emphysema\np 0.10, positive", f"{_name()}\np 0.50, unknown"]
+
+
+def _name() -> str:
+    return CATALOGUE.name_of("pulmonary_hypertension")
+
+
+def test_adapters_equal_the_materialised_updates(outputs: dict[str, Any]) -> None:
+    model = _package().model
+    with torch.no_grad():
+        adapters = model.adapters(torch.arange(3))
+        flat = torch.cat([(model.scale * b.double() @ a.double()).flatten(1) for a, b in adapters.values()], dim=1)
+    distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    similarity = outputs["lora_similarity"]
+    whole = similarity[similarity["module"] == "all"]
+    np.testing.assert_allclose(whole["distance"].to_numpy().reshape(3, 3), distances, atol=1e-6)
+    table = outputs["lora_pca"]
+    points = table.loc[table["module"] == "all", ["pc1", "pc2"]].to_numpy()
+    np.testing.assert_allclose(np.linalg.norm(points[0] - points[2]), distances[0, 2], rtol=1e-6)
+    assert set(table["module"]) == {"all", *adapters}
+    assert isinstance(outputs["lora_pca_figure"], Figure)
+
+
+def test_the_configured_parameters_are_valid() -> None:
+    raw = yaml.safe_load((CONF / "base" / "parameters_explain.yml").read_text())["explain"]
+    assert TypeAdapter(ExplainConfig).validate_python(raw).tasks == ("all",)

@@ -1,0 +1,88 @@
+"""The `report` pipeline reads what the others wrote, from CSV and PNG."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from pydantic import TypeAdapter
+from scipy.special import expit
+
+from hyperct_pipeline.evaluation.assessment import ALL, AssessConfig, metrics_table, primary_metrics
+from hyperct_pipeline.evaluation.lora_pca import pca_table
+from hyperct_pipeline.evaluation.net_benefit import decision_table
+from hyperct_pipeline.evaluation.report import ReportConfig
+from hyperct_pipeline.labels.tasks import load_catalogue
+from hyperct_pipeline.pipelines.report import create_pipeline
+
+CONF = Path(__file__).parents[2] / "conf"
+CATALOGUE = load_catalogue(yaml.safe_load((CONF / "base" / "parameters_tasks.yml").read_text())["task_catalogue"])
+PNG = b"\x89PNG picture"
+
+
+def _from_csv(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(frame.to_csv(index=False)))
+
+
+def test_one_page_from_what_lies_on_disk() -> None:
+    rng = np.random.default_rng(0)
+    tasks, groups = CATALOGUE.ids, {task: CATALOGUE.group_of(task) for task in CATALOGUE.ids}
+    index = pd.DataFrame({"study_key": [f"s{k}" for k in range(40)], "patient_key": [f"p{k}" for k in range(40)]})
+    index = index.assign(cohort="prospective_a", split="test", sex=None, age_years=pd.array([None] * 40, dtype="Int16"))
+    labels = pd.DataFrame(rng.integers(0, 2, (40, len(tasks))), columns=list(tasks)).astype("Int8")
+    labels[tasks[0]] = pd.array([None] * 40, dtype="Int8")
+    predictions = labels.assign(study_key=index["study_key"]).melt("study_key", var_name="task", value_name="label")
+    predictions = predictions.assign(
+        patient_key=predictions["study_key"].str.replace("s", "p"),
+        cohort="prospective_a",
+        probability=expit(rng.normal(size=len(predictions))),
+        probability_calibrated=np.nan,
+    )
+    config = AssessConfig(bootstrap_draws=5)
+    full, curves = metrics_table(predictions, groups, config), decision_table(predictions, groups, config)
+    gram = rng.normal(size=(len(tasks), 40))
+    inputs = {
+        "study_index": index.join(labels),
+        "cohort_flow": pd.DataFrame({"step": ["found"], "n": [40]}),
+        "harmonization_report": pd.DataFrame({"source": ["ct_rate"]}),
+        "training_history": {"epoch_000": {"loss": 0.7}},
+        "metrics_full": _from_csv(full),
+        "metrics": _from_csv(primary_metrics(full)),
+        "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns="cohort")),
+        "lora_pca": _from_csv(pca_table({"all": gram @ gram.T}, tasks, groups)),
+        "decision_curve_figures": {"prospective_a": PNG},
+        "model_card": {
+            "model_id": "m1",
+            "backbone": "vit",
+            "backbone_weights": "random",
+            "rank": 2,
+            "tasks": list(tasks),
+            "n_triplets": 3,
+            "crop_yx": [32, 32],
+            "window_hu": [-1000, 1000],
+            "licence_notice": "",
+        },
+        "params:task_catalogue": CATALOGUE,
+        "params:report": ReportConfig(),
+    }
+    pictures = ("label_prevalence", "training_curves", "auroc_figure", "calibration_figure")
+    inputs |= dict.fromkeys((*pictures, "lora_pca_figure", "saliency_overview"), PNG)
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    html = SequentialRunner().run(create_pipeline(), catalog)["report_html"].load()
+    assert html.startswith("<!DOCTYPE html>")
+    for task in tasks:
+        assert CATALOGUE.name_of(task) in html
+    mean = full[(full["task"] == "macro_cardiac") & (full["metric"] == "auc") & (full["cohort"] == ALL)].iloc[0]
+    assert f"{mean['value']:.2f} ({mean['ci_low']:.2f} to {mean['ci_high']:.2f})" in html
+    assert "no known label" in html
+    assert html.count("<img ") == 7
+
+
+@pytest.mark.parametrize("env", ["base", "paper"])
+def test_the_configured_parameters_are_valid(env: str) -> None:
+    raw = yaml.safe_load((CONF / env / "parameters_report.yml").read_text())["report"]
+    TypeAdapter(ReportConfig).validate_python(raw)

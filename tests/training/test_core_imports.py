@@ -1,0 +1,35 @@
+"""The training core runs where only torch, timm, numpy, scikit-learn, scipy and safetensors are installed."""
+
+import subprocess
+import sys
+
+CODE = """
+import importlib.machinery, sys
+
+ABSENT = {"kedro", "pandas", "pydantic", "monai", "mlflow", "jaxtyping", "SimpleITK", "pydicom", "matplotlib"}
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in ABSENT else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+import hyperct_pipeline.training.history, hyperct_pipeline.training.loop
+assert not ABSENT & set(sys.modules)
+print(hyperct_pipeline.training.loop.fit.__name__)
+"""
+
+
+def test_core_imports_without_the_rest() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "fit"
+
+
+def test_settings_are_read_without_torch() -> None:
+    """`kedro` imports every nodes module at each start."""
+    code = "import sys; import hyperct_pipeline.pipelines.fit; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
