@@ -1,8 +1,13 @@
 """Project settings that Kedro reads at start."""
 
+import warnings
+
 from kedro.config import OmegaConfigLoader
 
 from hyperct_pipeline.hooks import ConfigurationHook, FailureMessageHook, PreflightHook, TrackingHook
+
+# Kedro 1.7 calls what omegaconf has renamed, at every start.
+warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
 
 HOOKS = (FailureMessageHook(), ConfigurationHook(), PreflightHook(), TrackingHook())
 

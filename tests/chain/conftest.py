@@ -44,7 +44,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """The committed files and the tracked changes on top, in an empty folder; nothing untracked comes along."""
     folder = tmp_path_factory.mktemp("clone") / "hyperct_pipeline"
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(folder)], check=True)
-    changes = subprocess.run(["git", "-C", str(REPOSITORY), "diff", "HEAD", "--binary"], check=True, capture_output=True)
+    changes = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "diff", "HEAD", "--binary"], check=True, capture_output=True
+    )
     if changes.stdout:
         subprocess.run(["git", "-C", str(folder), "apply"], input=changes.stdout, check=True)
     (folder / "conf" / "local" / "parameters_smaller.yml").write_text(SMALLER)
@@ -60,7 +62,10 @@ def chain(clone: Clone) -> Clone:
     readme = (clone.folder / "README.md").read_text()
     commands = re.findall(r"^\| `(kedro run[^`]*)` \|", readme, flags=re.MULTILINE)
     assert [command.split("=")[1].split()[0] for command in commands if "=" in command] == [
-        "phantom", "train", "evaluate", "infer",
+        "phantom",
+        "train",
+        "evaluate",
+        "infer",
     ]
     for command in commands:
         if command == "kedro run":

@@ -13,7 +13,14 @@ def test_the_lineage_is_exported_with_layers_and_previews(chain: Any) -> None:
     main = json.loads((chain.folder / "build/api/main").read_text())
     assert {"train", "evaluate", "infer", "phantom", "__default__"} <= {p["id"] for p in main["pipelines"]}
     assert main["layers"] == [
-        "raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting",
+        "raw",
+        "intermediate",
+        "primary",
+        "feature",
+        "model_input",
+        "models",
+        "model_output",
+        "reporting",
     ]
     names = {node["name"]: node["id"] for node in main["nodes"]}
     figure = json.loads((chain.folder / "build/api/nodes" / names["auroc_figure"]).read_text())

@@ -131,8 +131,16 @@ def identifiers(archive: Path) -> set[bytes]:
     found: set[str] = set()
     for file in archive.rglob("*.dcm"):
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-        for tag in ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID",
-                    "FrameOfReferenceUID", "StudyDate", "PatientBirthDate"):
+        for tag in (
+            "PatientID",
+            "PatientName",
+            "AccessionNumber",
+            "StudyInstanceUID",
+            "SeriesInstanceUID",
+            "FrameOfReferenceUID",
+            "StudyDate",
+            "PatientBirthDate",
+        ):
             found.add(str(header.get(tag, "")))
     return {text.encode() for text in found if len(text) >= 7}
 
@@ -142,8 +150,17 @@ def test_no_identifier_leaves_the_raw_layer(chain: Any) -> None:
     assert len(secrets) > 100
     written = [
         file
-        for root in ("data/02_intermediate", "data/03_primary", "data/05_model_input", "data/06_models",
-                     "data/07_model_output", "data/08_reporting", "data/infer", "mlartifacts", "mlflow.db")
+        for root in (
+            "data/02_intermediate",
+            "data/03_primary",
+            "data/05_model_input",
+            "data/06_models",
+            "data/07_model_output",
+            "data/08_reporting",
+            "data/infer",
+            "mlartifacts",
+            "mlflow.db",
+        )
         for file in ([chain.folder / root] if (chain.folder / root).is_file() else (chain.folder / root).rglob("*"))
         if file.is_file() and file.suffix in {".csv", ".parquet", ".json", ".html", ".db", ".yaml", ".txt", ".png"}
     ]

@@ -23,7 +23,11 @@ def test_nothing_to_score_is_an_error_with_counts() -> None:
 
 
 PREDICTIONS = pd.DataFrame(
-    {"study_key": ["b", "b", "a", "a", "z"], "task": ["t", "u", "t", "u", None], "probability": [0.1, 0.2, 0.3, 0.4, None]}
+    {
+        "study_key": ["b", "b", "a", "a", "z"],
+        "task": ["t", "u", "t", "u", None],
+        "probability": [0.1, 0.2, 0.3, 0.4, None],
+    }
 )
 
 

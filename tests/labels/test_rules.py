@@ -70,7 +70,9 @@ def test_comparison_with_five(operator: str, expected: list[bool | None]) -> Non
 
 
 def test_grades_in_a_group() -> None:
-    values = {"grade": Intervals.from_rows([(a, b, False, False, Reason.MEASURED) for a, b in [(3, 5), (0, 2), (2, 3)]])}
+    values = {
+        "grade": Intervals.from_rows([(a, b, False, False, Reason.MEASURED) for a, b in [(3, 5), (0, 2), (2, 3)]])
+    }
     assert three_valued(evaluate(InGroup("grade", frozenset({3, 4, 5})), values, 3)) == [True, False, None]
 
 
@@ -109,7 +111,11 @@ def test_ventricular_enlargement_by_sex(catalogue: TaskCatalogue, sex: float, at
 
 @pytest.mark.parametrize(
     ("quantity", "below", "at", "above", "at_is_positive"),
-    [("e_a_ratio", 1.99, 2, 2.01, True), ("la_volume_index", 34.9, 35, 35.1, False), ("tr_vmax", 2.79, 2.8, 2.81, False)],
+    [
+        ("e_a_ratio", 1.99, 2, 2.01, True),
+        ("la_volume_index", 34.9, 35, 35.1, False),
+        ("tr_vmax", 2.79, 2.8, 2.81, False),
+    ],
 )
 def test_left_atrial_filling_pressure_by_each_criterion(
     catalogue: TaskCatalogue, quantity: str, below: float, at: float, above: float, at_is_positive: bool

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 CODE = """
-import importlib.machinery, sys
+import sys
 
 ABSENT = {"kedro", "pandas", "pydantic", "monai", "mlflow", "jaxtyping", "SimpleITK", "pydicom", "matplotlib"}
 
@@ -14,6 +14,9 @@ class Hiding:
 
     def find_spec(self, name, path=None, target=None):
         return None if name.split(".")[0] in ABSENT else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
 
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 import hyperct_pipeline.training.history, hyperct_pipeline.training.loop

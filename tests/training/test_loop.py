@@ -122,20 +122,26 @@ def test_bf16_runs_close_to_fp32(new_model: NewModel, train: CTStudies, validati
     assert losses[1] == pytest.approx(losses[0], abs=0.03) and losses[0] != losses[1]
 
 
-def test_balanced_weights_act_on_positives(new_model: NewModel, train: CTStudies, validation: CTStudies) -> None:
+@pytest.mark.parametrize(("positive_weight", "weight"), [("none", 1.0), ("balanced", 4.0)])
+def test_balanced_weights_act_on_positives(
+    new_model: NewModel,
+    train: CTStudies,
+    validation: CTStudies,
+    store: VolumeStore,
+    positive_weight: str,
+    weight: float,
+) -> None:
+    """4 positives among 20 and the same logit z for all: weight * 0.2 softplus(-z) + 0.8 softplus(z)."""
     labels = np.zeros_like(train.studies.labels)
     labels[:4] = 1
-    studies = replace(train.studies, labels=labels)
-    skewed = CTStudies(train._store, studies, SLICES, DIGEST, seed=0)
-    balanced = replace(FIT, epochs=1, positive_weight="balanced", lr=1e-9, tasks_per_scan=3, batch_size=20)
-    model = new_model()
-    plain = next(fit(new_model(), skewed, validation, replace(balanced, positive_weight="none")))
-    weighted = next(fit(model, skewed, validation, balanced))
-    # at the start the logit z is nearly the same for all scans: 0.2 softplus(-z) + 0.8 softplus(z), and weighted 0.8 of both
-    z = math.log(math.expm1((weighted.metrics["train_loss"] - plain.metrics["train_loss"]) / 0.6))
-    assert plain.metrics["train_loss"] == pytest.approx(
-        0.2 * math.log1p(math.exp(z)) + 0.8 * math.log1p(math.exp(-z)), abs=0.05
-    )
+    skewed = CTStudies(store, replace(train.studies, labels=labels), SLICES, DIGEST, seed=0)
+    model, z = new_model(), 0.7
+    with torch.no_grad():
+        model.head[1].weight.zero_()
+        model.head[1].bias.fill_(z)
+    config = replace(FIT, lr=1e-9, tasks_per_scan=3, batch_size=20, positive_weight=positive_weight)
+    expected = weight * 0.2 * math.log1p(math.exp(-z)) + 0.8 * math.log1p(math.exp(z))
+    assert next(fit(model, skewed, validation, config)).metrics["train_loss"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_schedule() -> None:

@@ -4,12 +4,10 @@ MLflow runs this file when the model is loaded (models from code), therefore it 
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from numpy.typing import NDArray
 
 
 class HyperCTScorer(PythonModel):
@@ -21,9 +19,8 @@ class HyperCTScorer(PythonModel):
 
         self.package = load_package(Path(context.artifacts["package"]))
 
-    def predict(
-        self, context: PythonModelContext, model_input: NDArray[np.int16], params: dict[str, Any] | None = None
-    ) -> NDArray[np.float64]:
+    # Without type hints: MLflow takes them for a signature of its own, which knows no arrays.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Score volumes.
 
         Args:
@@ -37,8 +34,7 @@ class HyperCTScorer(PythonModel):
         from hyperct_pipeline.evaluation.inference import probabilities
 
         hu = model_input["hu_zyx"] if isinstance(model_input, dict) else model_input
-        scores: NDArray[np.float64] = probabilities(self.package, np.asarray(hu, dtype=np.int16))
-        return scores
+        return probabilities(self.package, np.asarray(hu, dtype=np.int16))
 
 
 set_model(HyperCTScorer())

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -147,18 +148,21 @@ class TrackedRun:
             inputs=Schema([TensorSpec(np.dtype("int16"), (-1, -1, -1, -1), "hu_zyx")]),
             outputs=Schema([TensorSpec(np.dtype("float64"), (-1, len(package.tasks)))]),
         )
-        info = Model.log(
-            artifact_path=None,
-            flavor=mlflow.pyfunc,
-            run_id=self.run_id,
-            name=REGISTERED_MODEL,
-            registered_model_name=REGISTERED_MODEL,
-            signature=signature,
-            python_model=str(Path(__file__).with_name("scoring_model.py")),
-            artifacts={"package": str(folder)},
-            pip_requirements=["hyperct-pipeline"],
-            metadata={"tasks": list(package.tasks), "preprocess_digest": package.preprocess_digest},
-        )
+        with warnings.catch_warnings():
+            # the signature is given; an input example would be a volume of somebody
+            warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
+            info = Model.log(
+                artifact_path=None,
+                flavor=mlflow.pyfunc,
+                run_id=self.run_id,
+                name=REGISTERED_MODEL,
+                registered_model_name=REGISTERED_MODEL,
+                signature=signature,
+                python_model=str(Path(__file__).with_name("scoring_model.py")),
+                artifacts={"package": str(folder)},
+                pip_requirements=["hyperct-pipeline"],
+                metadata={"tasks": list(package.tasks), "preprocess_digest": package.preprocess_digest},
+            )
         return {
             "run_id": self.run_id,
             "model_id": str(info.model_id),

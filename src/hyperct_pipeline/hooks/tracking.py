@@ -34,7 +34,11 @@ EXPERIMENT = "hyperct_pipeline"
 LINK_FILE = "mlflow.json"
 CONNECT_TIMEOUT_S = 5
 # A server that stops answering mid-run costs two attempts of this length, then tracking is off.
-REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 class TrackingHook:
@@ -51,7 +55,7 @@ class TrackingHook:
         """Point MLflow to the project's own store unless the environment names a server."""
         store = (Path(context.project_path) / "mlflow.db").as_posix()
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
-        for name, value in REQUEST_DEFAULTS.items():
+        for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
         self._project = Path(context.project_path)
         self._context = context

@@ -136,15 +136,10 @@ def verdicts(observed: Observed, catalogue: TaskCatalogue) -> dict[str, Truth]:
     return {task.id: evaluate(task.rule, observed.intervals, n, catalogue.or_rule) for task in catalogue.tasks}
 
 
-def label_table(
-    observed: Observed, truths: Mapping[str, Truth], catalogue: TaskCatalogue, source: str
-) -> pd.DataFrame:
+def label_table(observed: Observed, truths: Mapping[str, Truth], catalogue: TaskCatalogue, source: str) -> pd.DataFrame:
     """The long label table, columns `LABEL_COLUMNS`, tasks in order of the catalogue within each study."""
     n, n_tasks = len(observed.study_key), len(catalogue.tasks)
-    evidence = {
-        name: texts(value, _level_names(name, catalogue))
-        for name, value in observed.intervals.items()
-    }
+    evidence = {name: texts(value, _level_names(name, catalogue)) for name, value in observed.intervals.items()}
     true, known, reason = (np.zeros((n, n_tasks), kind) for kind in (bool, bool, np.int8))
     evidences, gaps = np.full((n, n_tasks), "", object), np.full((n, n_tasks), np.nan)
     for column, task in enumerate(catalogue.tasks):
@@ -184,7 +179,7 @@ def _level_names(name: str, catalogue: TaskCatalogue) -> tuple[str, ...]:
 
 
 def _evidence(task: Task, evidence: Mapping[str, NDArray[np.object_]], n: int) -> NDArray[np.object_]:
-    """"e_a_ratio 0.9; tr_vmax 2.5" per study."""
+    """ "e_a_ratio 0.9; tr_vmax 2.5" per study."""
     joined = np.full(n, "", object)
     for name in task.inputs:
         if name in evidence:

@@ -82,9 +82,7 @@ class Intervals:
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The given rows (indices or mask), in that order."""
-        return type(self)(
-            self.low[rows], self.high[rows], self.low_open[rows], self.high_open[rows], self.reason[rows]
-        )
+        return type(self)(self.low[rows], self.high[rows], self.low_open[rows], self.high_open[rows], self.reason[rows])
 
     def where(self, mask: NDArray[np.bool_], other: "Intervals") -> "Intervals":
         """Own rows where the mask is true, the other's elsewhere."""

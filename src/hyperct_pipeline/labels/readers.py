@@ -182,9 +182,7 @@ def _study_rows(
     )
 
 
-def _finding_columns(
-    text: pd.DataFrame, source: str, config: FindingsWide, catalogue: TaskCatalogue
-) -> dict[str, str]:
+def _finding_columns(text: pd.DataFrame, source: str, config: FindingsWide, catalogue: TaskCatalogue) -> dict[str, str]:
     mapped = {c: finding_name(c) for c in text.columns} if config.columns == "auto" else config.columns
     wanted = {finding: [c for c, f in mapped.items() if f == finding] or [finding] for finding in catalogue.findings}
     if not wanted:
@@ -241,9 +239,7 @@ def _ratio(above: Intervals, below: Intervals, ratio: Ratio, quantity: Quantity)
     result = Intervals(low, high, closed, closed, np.full(n, Reason.DERIVED, np.int8))
     assert quantity.valid is not None
     implausible = (low < quantity.valid[0]) | (high > quantity.valid[1])
-    unknown = Intervals(
-        np.full(n, -np.inf), np.full(n, np.inf), closed, closed, np.maximum(above.reason, below.reason)
-    )
+    unknown = Intervals(np.full(n, -np.inf), np.full(n, np.inf), closed, closed, np.maximum(above.reason, below.reason))
     both = above.has_value & below.has_value
     return result.because(implausible, Reason.OUT_OF_RANGE).where(both, unknown)
 

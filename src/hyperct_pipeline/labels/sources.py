@@ -158,8 +158,6 @@ def _level_problems(column: ColumnConfig, levels: tuple[str, ...]) -> list[str]:
     if not column.words:
         return [f"missing; map each word to one of {', '.join(levels)}"]
     named = {
-        level
-        for value in column.words.values()
-        for level in ((value,) if isinstance(value, str) else value or ())
+        level for value in column.words.values() for level in ((value,) if isinstance(value, str) else value or ())
     }
     return [f"unknown level '{level}'{nearest(level, levels)}" for level in sorted(named - set(levels))]
