@@ -144,10 +144,7 @@ def test_refining_an_interval_never_flips_a_known_label(catalogue: TaskCatalogue
     for name, quantity in catalogue.quantities.items():
         top = 1.5 * max(quantity.valid) if quantity.valid else len(quantity.levels) - 1
         ends = np.sort(generator.uniform(0, top, (4, n)), axis=0)
-        if quantity.valid:
-            ends = quantity.rounded(ends)
-        else:
-            ends = np.round(ends)
+        ends = quantity.rounded(ends) if quantity.valid else np.round(ends)
         opened = generator.random((2, n)) < 0.5
         unbounded = generator.random((2, n)) < 0.3 if quantity.valid else np.zeros((2, n), bool)
         reason = np.full(n, Reason.MEASURED, np.int8)

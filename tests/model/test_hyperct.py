@@ -90,6 +90,13 @@ def test_all_tasks_at_once_equal_one_at_a_time(tiny_model: HyperCT, tiny_input: 
     torch.testing.assert_close(some, singly[:, [3, 1]], atol=1e-5, rtol=0)
 
 
+def test_pairs_of_scan_and_task_equal_repeated_scans(tiny_model: HyperCT, tiny_input: tuple[Tensor, Tensor]) -> None:
+    triplets, mask = tiny_input
+    scan, task = torch.tensor([0, 0, 2, 1, 0]), torch.tensor([3, 1, 1, 0, 2])
+    expected = tiny_model(triplets[scan], mask[scan], task)
+    torch.testing.assert_close(tiny_model(triplets, mask, task, scan), expected, atol=1e-5, rtol=0)
+
+
 def test_a_scan_does_not_depend_on_its_batch(tiny_model: HyperCT, tiny_input: tuple[Tensor, Tensor]) -> None:
     triplets, mask = tiny_input
     index = torch.tensor([2, 0, 2])

@@ -22,7 +22,7 @@ from hyperct_pipeline.evaluation import report_tables as tables
 from hyperct_pipeline.evaluation.assessment import MACRO_RULE
 
 TEMPLATES = Path(__file__).parent / "templates"
-SOFTWARE = ("torch", "timm", "SimpleITK", "pydicom", "monai", "numpy", "scipy", "pandas", "kedro", "mlflow")
+SOFTWARE = ("torch", "timm", "SimpleITK", "pydicom", "numpy", "scipy", "pandas", "kedro", "mlflow")
 REFERENCES = (
     "HyperCT: arXiv:2604.03224 (2026). The method: a hypernetwork that emits low-rank adapters per task.",
     "Hu EJ et al. LoRA: low-rank adaptation of large language models. ICLR 2022. arXiv:2106.09685.",

@@ -72,9 +72,9 @@ def _counted(reasons: "pd.Series[str]") -> str:
 
 
 def _warn_of_lacking_classes(index: pd.DataFrame, catalogue: TaskCatalogue) -> None:
-    for task in catalogue.ids:
-        positive, negative = int((index[task] == 1).sum()), int((index[task] == 0).sum())
-        if not positive + negative:
-            logger.warning("Task %s is unknown in all %d studies", task, len(index))
-        elif not positive or not negative:
-            logger.warning("Task %s has one class only: %d positive, %d negative", task, positive, negative)
+    counts = {task: (int((index[task] == 1).sum()), int((index[task] == 0).sum())) for task in catalogue.ids}
+    if unknown := [task for task, (positive, negative) in counts.items() if not positive + negative]:
+        logger.warning("Unknown in all %d studies: %s", len(index), ", ".join(unknown))
+    for task, (positive, negative) in counts.items():
+        if bool(positive) != bool(negative):
+            logger.warning("One class only in %s: %d positive, %d negative", task, positive, negative)

@@ -80,10 +80,11 @@ def unit_factor(unit: str, canonical: str) -> float:
     """What a number in `unit` is multiplied with to be in the canonical unit.
 
     Raises:
-        ValueError: `unit` is unknown or of another dimension.
+        ValueError: one of both is unknown, or they differ in dimension.
     """
-    if not is_unit(unit):
-        raise ValueError(f"'{unit}' is no unit")
+    for name in (unit, canonical):
+        if not is_unit(name):
+            raise ValueError(f"'{name}' is no unit")
     try:
         return float(_registry().Quantity(1.0, unit).to(canonical).magnitude)
     except pint.DimensionalityError:

@@ -164,14 +164,14 @@ def _tasks(set_name: str, config: TaskCatalogueConfig, problems: list[str]) -> d
     known = tuple(config.definition_sets[set_name].tasks)
     for task_id, entry in config.definition_sets[set_name].tasks.items():
         where = f"definition_sets.{set_name}.tasks.{task_id}"
-        found = [f"overlaps names '{o}'{nearest(o, known)}" for o in entry.overlaps if o not in known]
+        found = [f"overlaps: unknown task '{o}'{nearest(o, known)}" for o in entry.overlaps if o not in known]
         try:
             rule = parse_rule(entry.positive_when, task_id, config.quantities)
         except ValueError as error:
             found.append(f"positive_when: {error}")
         else:
             tasks[task_id] = Task(task_id, entry.group, entry.name, rule, entry.reference, entry.overlaps)
-        problems.extend(f"{where}: {problem}" for problem in found)
+        problems.extend(f"{where}.{problem}" for problem in found)
     return tasks
 
 

@@ -110,21 +110,28 @@ class HyperCT(nn.Module):
         triplets: Tensor,
         mask: Tensor,
         task_index: Tensor,
+        scan_index: Tensor | None = None,
     ) -> Tensor:
-        """Logit of each scan for its own task; adapters are generated once per distinct task.
+        """Logit of each scan for its own task, or of pairs of scan and task.
+
+        Adapters are generated once per distinct task, and what lies before the first block is computed once per scan.
 
         Args:
             triplets: float (B, N, 3, H, W), as `volumes.slices.triplets` makes them.
             mask: bool (B, N), False where there is no triplet.
-            task_index: int64 (B,), numbers into `tasks`.
+            task_index: int64 (B,), numbers into `tasks`; or (M,) with `scan_index`.
+            scan_index: int64 (M,), numbers of the scans that the tasks are asked of; None: scan k for task k.
 
         Returns:
-            Logits (B,).
+            Logits (B,) or (M,).
 
         Raises:
             ValueError: naming the module whose shape does not fit.
         """
         tokens, rope = embed(self.backbone, self._images(triplets))
+        if scan_index is not None:
+            tokens = tokens.view(*mask.shape, *tokens.shape[1:])[scan_index].flatten(0, 1)  # (M * N, T, D)
+            mask = mask[scan_index]
         linear_of = self._low_rank_linears(task_index)
         last = len(self._blocks) - 1
         for index, block in enumerate(self._blocks):

@@ -138,9 +138,9 @@ class _Run:
         """Forward, backward and update on pairs of scan and task (M,); a loss that is not finite updates nothing."""
         target = torch.from_numpy(batch.labels)[scan, task].float().to(self.device)
         scan, task = scan.to(self.device), task.to(self.device)
-        triplets, mask = batch.triplets.to(self.device)[scan], batch.mask.to(self.device)[scan]
+        triplets, mask = batch.triplets.to(self.device), batch.mask.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            logits = self.model(triplets, mask, task)
+            logits = self.model(triplets, mask, task, scan)
         weight = torch.where(target > 0, self.positive_weight[task], 1.0)
         loss = binary_cross_entropy_with_logits(logits.float(), target, weight)
         if torch.isfinite(loss):

@@ -1,0 +1,133 @@
+import logging
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from hyperct_pipeline.errors import ConfigError, LabelTableError
+from hyperct_pipeline.labels.intervals import Reason
+from hyperct_pipeline.labels.readers import read_echo, read_findings
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
+from hyperct_pipeline.labels.tasks import TaskCatalogue
+from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
+
+PSEUDONYMS = Pseudonyms(DEMO_SECRET)
+
+
+def findings(table: dict[str, list], catalogue: TaskCatalogue, sources: LabelSourcesConfig, **options: Any):
+    return read_findings("ct_rate", pd.DataFrame(table), sources.of("ct_rate"), catalogue, PSEUDONYMS, **options)
+
+
+def echo(table: dict[str, list], catalogue: TaskCatalogue, sources: LabelSourcesConfig, name: str = "hyperct_wide"):
+    return read_echo(name, pd.DataFrame(table), sources.of(name), catalogue, PSEUDONYMS, need_ids=False)
+
+
+def test_reconstructions_become_one_study_and_must_agree(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = {
+        "VolumeName": ["train_1_a_1.nii.gz", "train_1_a_2.nii.gz", "train_1_b_1.nii.gz", "valid_1_a_1.nii.gz"],
+        "Lung nodule": ["1", "0", "1.0", "2"],
+        "Emphysema": ["1", "", "0", ""],
+    }
+    reading = findings(table, catalogue, sources)
+    assert reading.rows["accession_key"].tolist() == [
+        PSEUDONYMS.accession_key(name) for name in ("train_1_a", "train_1_b", "valid_1_a")
+    ]
+    # the split prefix is part of the patient: train_1 and valid_1 are strangers
+    assert reading.rows["patient_key"].tolist() == [
+        PSEUDONYMS.patient_key(name) for name in ("train_1", "train_1", "valid_1")
+    ]
+    nodule, emphysema = reading.intervals["lung_nodule"], reading.intervals["emphysema"]
+    assert [Reason(r) for r in nodule.reason] == [Reason.SOURCE_CONFLICT, Reason.FINDING, Reason.UNMAPPED_TEXT]
+    assert emphysema.low[:2].tolist() == [1, 0]
+    assert ("rows", "repeated_study", 1) in reading.counts
+    assert ("lung_nodule", "unmapped_text", 1) in reading.counts
+
+
+def test_id_of_another_form_is_counted_not_used(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    reading = findings(
+        {"VolumeName": ["1.23E+12", "", "train_2_a_1"], "Emphysema": ["1", "1", "1"]}, catalogue, sources
+    )
+    assert len(reading.rows) == 1
+    assert ("rows", "id_unreadable", 2) in reading.counts
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"Volume_Name": ["x"], "Emphysema": ["1"]}, "'ct_rate' has no column 'VolumeName'; nearest: 'Volume_Name'"),
+        ({"VolumeName": ["x"], "Emphysemas": ["1"]}, "has no column 'emphysema'.*nearest: 'Emphysemas'"),
+        ({"VolumeName": ["x"], "unrelated": ["1"]}, "none of the columns its source declares"),
+        ({"VolumeName": ["x"], "Emphysema": ["1"], "Emphysema.1": ["0"]}, "stand twice"),
+    ],
+)
+def test_table_that_lacks_what_is_needed_is_refused(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, table: dict[str, list], message: str
+) -> None:
+    with pytest.raises(LabelTableError, match=message):
+        findings(table, catalogue, sources)
+
+
+def test_renamed_echo_column_is_refused(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    with pytest.raises(
+        LabelTableError, match=r"'echo_metric' has no column 'lvidd_mm' .for lvidd.; nearest: 'lvidd mm'"
+    ):
+        echo({"lvef_pct": ["50"], "lvidd mm": ["50"]}, catalogue, sources, "echo_metric")
+
+
+def test_aliases_must_agree(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = {"ECHO_lvef_value": ["55-60", "40", "", "50"], "lvef_value": ["58", "60", "35", "50.1"]}
+    lvef = echo(table, catalogue, sources).intervals["lvef"]
+    assert lvef.low[[0, 2, 3]].tolist() == [58, 35, 50]
+    assert Reason(lvef.reason[1]) is Reason.ALIAS_CONFLICT
+
+
+def test_derived_only_where_not_measured(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = {
+        "ECHO_la_volume_index_value": ["30", "", "see note", ""],
+        "la_volume_ml": ["62", "62", "62", "62"],
+        "bsa_m2": ["1.6", "1.6", "1.6", ""],
+    }
+    index = echo(table, catalogue, sources).intervals["la_volume_index"]
+    assert index.low[:2].tolist() == [30, 38.8]
+    assert [Reason(r) for r in index.reason] == [
+        Reason.MEASURED, Reason.DERIVED, Reason.UNMAPPED_TEXT, Reason.NOT_MEASURED,
+    ]  # fmt: skip
+
+
+def test_only_resting_examinations_count(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    reading = echo({"ECHO_lvef_value": ["50"] * 4, "test_type": ["TTE", "stress", "tee", ""]}, catalogue, sources)
+    assert reading.rows["excluded"].tolist() == [False, True, True, True]
+
+
+def test_identifiers_and_dates_never_leave_the_reader(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    table = {"patient_id": ["Anna Example"], "echo_date": ["2023-06-01"], "ECHO_lvef_value": ["Anna Example 45%"]}
+    reading = echo(table, catalogue, sources)
+    shown = repr(reading) + reading.rows.to_csv() + caplog.text
+    assert "Anna" not in shown
+    assert "2023-06" not in shown
+
+
+def test_unknown_source_lists_the_known_ones(sources: LabelSourcesConfig) -> None:
+    with pytest.raises(LabelTableError, match=r"'ct_rat'; nearest known: 'ct_rate'.*hyperct_wide, echo_metric"):
+        sources.of("ct_rat")
+
+
+def test_all_errors_of_the_sources_are_listed_at_once(sources_yaml: dict[str, Any], catalogue: TaskCatalogue) -> None:
+    wide = sources_yaml["sources"]["hyperct_wide"]["columns"]
+    wide["lvef"]["unit"] = "kg"
+    wide["sex"]["words"]["m"] = "X"
+    wide["lvff"] = {"names": ["a"], "unit": "cm"}
+    sources_yaml["sources"]["ct_rate"]["id"]["pattern"] = "(?P<patient>.*)"
+    with pytest.raises(ConfigError) as caught:
+        load_sources(sources_yaml, catalogue)
+    for part in ("lvef.unit: 'kg'", "unknown level 'X'", "lvff: unknown quantity; nearest known: 'lvef'", "?P<study>"):
+        assert part in str(caught.value)
+
+
+def test_unknown_key_is_refused(sources_yaml: dict[str, Any], catalogue: TaskCatalogue) -> None:
+    sources_yaml["sources"]["ct_rate"]["presnt"] = ["1"]
+    with pytest.raises(ConfigError, match="presnt"):
+        load_sources(sources_yaml, catalogue)

@@ -1,0 +1,249 @@
+import datetime
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hyperct_pipeline.errors import LabelTableError, LeakageError
+from hyperct_pipeline.labels.harmonization_report import cohort_flow, harmonization_report
+from hyperct_pipeline.labels.prevalence import prevalence_figure, wilson_interval
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
+from hyperct_pipeline.labels.study_index import INDEX_COLUMNS, HarmonizeConfig, Harmonized, harmonize_all
+from hyperct_pipeline.labels.tasks import TaskCatalogue
+from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
+
+PSEUDONYMS = Pseudonyms(DEMO_SECRET)
+EMPTY = pd.DataFrame()
+N = 20
+
+
+def study_key(number: int) -> str:
+    return PSEUDONYMS.study_key(f"1.2.{number}")
+
+
+def patient_key(number: int) -> str:
+    return PSEUDONYMS.patient_key(f"train_{number}")
+
+
+def manifest() -> pd.DataFrame:
+    """Studies 1.2.0 to 1.2.19, one per patient; the first was refused."""
+    numbers = range(N)
+    return pd.DataFrame(
+        {
+            "study_key": [study_key(k) for k in numbers],
+            "patient_key": [patient_key(k) for k in numbers],
+            "accession_key": [PSEUDONYMS.accession_key(f"train_{k}_a") for k in numbers],
+            "day": [PSEUDONYMS.day(patient_key(k), datetime.date(2024, 3, 1)) for k in numbers],
+            "status": ["refused"] + ["converted"] * (N - 1),
+            "reason_codes": ["NO_USABLE_SERIES"] + [""] * (N - 1),
+            "sex": ["M"] * N,
+            "age_years": [60.0] * N,
+            "scanner": ["S"] * N,
+            "kernel": ["soft"] * N,
+        }
+    )
+
+
+def preprocessed() -> pd.DataFrame:
+    keys = [study_key(k) for k in range(1, N)]
+    status = ["refused"] + ["stored"] * (N - 2)
+    return pd.DataFrame(
+        {
+            "study_key": keys,
+            "status": status,
+            "reason_codes": ["QUALITY_REJECT"] + [""] * (N - 2),
+            "volume": [None, *keys[1:]],
+        }
+    )
+
+
+def ct_rate() -> pd.DataFrame:
+    """Labels of studies 0 to 18 and of one that the archive does not hold."""
+    names = [f"train_{k}_a_1.nii.gz" for k in range(N - 1)] + ["train_99_a_1.nii.gz"]
+    return pd.DataFrame({"VolumeName": names, "Emphysema": ["1", "0"] * (N // 2), "Hiatal hernia": ["0"] * N})
+
+
+def hyperct_wide() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "patient_id": ["train_2", "train_3", "train_4", "stranger"],
+            "echo_date": ["2024-02-20", "2022-01-01", "2024-03-02", "2024-03-01"],
+            "test_type": ["tte"] * 4,
+            "ECHO_lvef_value": ["40%", "40", "45-55%", "60"],
+            "ECHO_lv_d_measurement": ["5.5", "5.5", "5.5", "5.5"],
+            "Patients_Sex": ["Male", "M", "F", "M"],
+        }
+    )
+
+
+def cohorts(**changes: str) -> pd.DataFrame:
+    """Patients 0 to 17 in development, 18 in the internal test, 19 not listed."""
+    rows = [
+        {
+            "id_type": "patient_id",
+            "id": f"train_{k}",
+            "site": "A",
+            "cohort": "development" if k < 18 else "internal_test",
+            "split": "" if k < 18 else "test",
+            "sex": "M" if k != 5 else "F",
+            "age_years": "61" if k != 6 else "70",
+        }
+        for k in range(N - 1)
+    ]
+    return pd.DataFrame([*rows, rows[0] | changes] if changes else rows)
+
+
+def run(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, tables: dict[str, pd.DataFrame] | None = None,
+    cohort_table: pd.DataFrame | None = None, images: bool = True,
+) -> Harmonized:  # fmt: skip
+    return harmonize_all(
+        {"ct_rate": ct_rate(), "hyperct_wide": hyperct_wide()} if tables is None else tables,
+        cohorts() if cohort_table is None else cohort_table,
+        PSEUDONYMS,
+        manifest() if images else EMPTY,
+        preprocessed() if images else EMPTY,
+        catalogue,
+        sources,
+        HarmonizeConfig(),
+    )
+
+
+def test_every_study_keeps_its_row(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    index = run(catalogue, sources).index.set_index("study_key")
+    assert tuple(index.reset_index().columns) == (*INDEX_COLUMNS, *catalogue.ids)
+    assert len(index) == N + 1
+    assert index.loc[study_key(0), ["status", "reason"]].tolist() == ["refused", "NO_USABLE_SERIES"]
+    assert index.loc[study_key(1), ["status", "reason"]].tolist() == ["refused", "QUALITY_REJECT"]
+    assert index.loc[study_key(2), ["status", "volume"]].tolist() == ["ready", study_key(2)]
+    assert index.loc[PSEUDONYMS.study_key("train_99_a"), "status"] == "no_image"
+    assert index["volume"].notna().sum() == N - 2
+    assert all(index[task].dtype == "Int8" for task in catalogue.ids)
+
+
+def test_labels_reach_their_study(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    result = run(catalogue, sources)
+    index = result.index.set_index("study_key")
+    assert index.loc[[study_key(k) for k in range(4)], "emphysema"].tolist() == [1, 0, 1, 0]
+    assert pd.isna(index.loc[study_key(19), "emphysema"])
+    assert index.loc[study_key(2), "reduced_lv_systolic_function"] == 1
+    labels = result.labels.set_index(["study_key", "task", "source"])["reason"]
+    task = "reduced_lv_systolic_function"
+    assert labels[study_key(3), task, "hyperct_wide"] == "outside_window"
+    assert labels[study_key(4), task, "hyperct_wide"] == "range_straddles"
+    # the male limit is 5.9 cm, the female one 5.3: the sex of study 4 is contradicted, so it stays open
+    assert index.loc[study_key(2), "ventricular_enlargement"] == 0
+    assert pd.isna(index.loc[study_key(4), "ventricular_enlargement"])
+
+
+def test_every_study_has_a_label_row_for_every_task(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    result = run(catalogue, sources)
+    pairs = result.labels[["study_key", "task"]].drop_duplicates()
+    assert len(pairs) == len(result.index) * len(catalogue.ids)
+    assert result.labels.loc[result.labels["study_key"] == study_key(19), "source"].isna().all()
+
+
+def test_sex_and_age_that_are_contradicted_are_unknown(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    index = run(catalogue, sources).index.set_index("study_key")
+    assert index.loc[study_key(2), ["sex", "age_years"]].tolist() == ["M", 61]
+    assert pd.isna(index.loc[study_key(5), "sex"])
+    assert pd.isna(index.loc[study_key(6), "age_years"])
+
+
+def test_study_outside_the_cohorts_table_is_kept_and_never_trained_on(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig
+) -> None:
+    row = run(catalogue, sources).index.set_index("study_key").loc[study_key(19)]
+    assert row[["site", "cohort", "split"]].isna().all()
+    assert row["reason"] == "NOT_IN_COHORTS"
+
+
+def test_without_images_studies_come_from_the_tables(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    index = run(catalogue, sources, images=False).index
+    assert len(index) == N
+    assert index["volume"].isna().all()
+    assert (index["status"] == "no_image").all()
+    assert index["emphysema"].notna().all()
+    assert index["split"].isin(["train", "validation", "test"]).sum() == N - 1
+
+
+def test_source_of_higher_precedence_wins_and_equals_conflict(
+    catalogue: TaskCatalogue, sources_yaml: dict, sources: LabelSourcesConfig
+) -> None:
+    manual = ct_rate().assign(Emphysema=["1"] * 10 + [""] * 10)
+    for precedence, expected in ((100, [1, 1, 1, 0]), (10, [1, None, 1, 0])):
+        sources_yaml["sources"]["manual"] = {**sources_yaml["sources"]["ct_rate"], "precedence": precedence}
+        both = {"ct_rate": ct_rate(), "manual": manual}
+        result = run(catalogue, load_sources(sources_yaml, catalogue), both)
+        found = result.index.set_index("study_key").loc[[study_key(k) for k in (0, 1, 10, 11)], "emphysema"]
+        assert [None if pd.isna(label) else int(label) for label in found] == expected
+
+
+def test_contradicting_cohort_rows_are_refused(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    with pytest.raises(LabelTableError, match="1 ids have rows that contradict"):
+        run(catalogue, sources, cohort_table=cohorts(site="B"))
+    twice = pd.concat([cohorts(split="train"), cohorts(split="test").tail(1)])
+    with pytest.raises(LeakageError, match=f"{patient_key(0)} in test and train"):
+        run(catalogue, sources, cohort_table=twice)
+    with pytest.raises(LabelTableError, match=r"1 rows have an unknown split; expected train, validation, test"):
+        run(catalogue, sources, cohort_table=cohorts(split="holdout"))
+    with pytest.raises(LabelTableError, match="'cohorts' has no column 'split'"):
+        run(catalogue, sources, cohort_table=cohorts().drop(columns="split"))
+
+
+def test_study_under_two_patients_is_leakage(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    other = ct_rate()
+    sources_of_dicom = manifest().assign(patient_key=[patient_key(1), *map(patient_key, range(1, N))])
+    with pytest.raises(LeakageError, match="1 studies stand under two patients"):
+        harmonize_all(
+            {"ct_rate": other}, cohorts(), PSEUDONYMS, sources_of_dicom, EMPTY, catalogue, sources, HarmonizeConfig()
+        )
+
+
+def test_no_label_table_says_what_to_do(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    with pytest.raises(LabelTableError, match=r"--params=labels\.<source>=PATH"):
+        run(catalogue, sources, {})
+    with pytest.raises(LabelTableError, match="Unknown label source 'ct_rat'"):
+        run(catalogue, sources, {"ct_rate": ct_rate(), "ct_rat": ct_rate()})
+
+
+def test_report_counts_add_up(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    result = run(catalogue, sources)
+    report = harmonization_report(result, catalogue)
+    per_task = report[report["section"] == "task"].groupby("item")["count"].sum()
+    assert (per_task == N + 1).all()
+    assert len(per_task) == len(catalogue.ids)
+    counts = report.set_index(["section", "item", "split", "reason"])["count"]
+    assert counts["task", "emphysema", "", "1"] == 10
+    assert counts["source", "ct_rate.studies", "", "without_image"] == 1
+    assert counts["source", "hyperct_wide.examinations", "", "patient_without_ct"] == 1
+    assert counts["split", "emphysema", "test", "positive"] == 1
+    assert "One class only in hiatal_hernia: 0 positive, 20 negative" in caplog.text
+    assert "Unknown in all 21 studies: medical_material, " in caplog.text
+
+
+def test_flow_counts_each_step(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    flow = cohort_flow(run(catalogue, sources).index, catalogue).set_index("cohort")
+    steps = ["found", "converted", "accepted", "preprocessed", "with_known_label", "without_image"]
+    assert flow.loc["development", steps].tolist() == [18, 17, 16, 16, 16, 0]
+    assert flow.loc["development", "reasons"] == "NO_USABLE_SERIES: 1, QUALITY_REJECT: 1"
+    assert flow.loc["(not in cohorts table)", steps].tolist() == [1, 1, 1, 1, 0, 1]
+
+
+def test_wilson_interval_matches_published_values() -> None:
+    # Newcombe 1998, table I: 81 of 263 and 0 of 20
+    low, high = wilson_interval(np.array([81, 0, 0]), np.array([263, 20, 0]))
+    np.testing.assert_allclose(low[:2], [0.2553, 0.0], atol=5e-5)
+    np.testing.assert_allclose(high[:2], [0.3662, 0.1611], atol=5e-5)
+    assert np.isnan(low[2])
+
+
+def test_prevalence_figure_shows_every_task_and_cohort(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    left, right = prevalence_figure(run(catalogue, sources).index, catalogue).axes
+    assert len(left.get_yticklabels()) == len(catalogue.ids)
+    assert [text.get_text() for text in right.get_xticklabels()] == ["development", "internal_test"]
+    prevalence_figure(run(catalogue, sources).index.iloc[:0], catalogue)
