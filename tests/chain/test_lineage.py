@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_lineage_is_exported_with_layers_and_previews(chain: Any) -> None:
-    chain.run("kedro", "viz", "build", "--include-hooks")
+    chain.run("kedro", "viz", "build", "--include-previews")
     main = json.loads((chain.folder / "build/api/main").read_text())
     assert {"train", "evaluate", "infer", "phantom", "__default__"} <= {p["id"] for p in main["pipelines"]}
     assert main["layers"] == [

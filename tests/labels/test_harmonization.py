@@ -79,11 +79,9 @@ def test_errors_say_what_is_missing(catalogue: TaskCatalogue, sources: LabelSour
         harmonize("hyperct_wide", {}, catalogue, sources)
     with pytest.raises(LabelTableError, match="has no column 'patient_id'"):
         harmonize("hyperct_wide", {"echo": echo, "ct": echo}, catalogue, sources, {})
+    dated = echo.assign(patient_id="a", date="2024-01-01")
     with pytest.raises(LabelTableError, match="Pairing needs the table 'ct'"):
-        harmonize(
-            "hyperct_wide", {"hyperct_wide": echo.assign(patient_id="a", date="2024-01-01")}, catalogue, sources, {}
-        )
+        harmonize("hyperct_wide", {"hyperct_wide": dated}, catalogue, sources, {})
     with pytest.raises(ConfigError, match="windw_days"):
-        ct = pd.DataFrame({"patient_id": ["a"], "date": [""]})
-        tables = {"hyperct_wide": echo.assign(patient_id="a", date="2024-01-01"), "ct": ct}
+        tables = {"hyperct_wide": dated, "ct": dated[["patient_id", "date"]]}
         harmonize("hyperct_wide", tables, catalogue, sources, {"windw_days": (0, 1)})
