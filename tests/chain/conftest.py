@@ -25,10 +25,16 @@ class Clone:
     folder: Path
     environment: dict[str, str]
 
-    def run(self, *command: str, expect: int = 0) -> str:
-        """Run a command in the clone and return what it printed."""
+    def run(self, *command: str, expect: int = 0, **environment: str) -> str:
+        """Run a command in the clone, with more environment if given, and return what it printed."""
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, text=True, capture_output=True, check=False, timeout=1500
+            command,
+            cwd=self.folder,
+            env=self.environment | environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=1500,
         )
         printed = done.stdout + done.stderr
         assert done.returncode == expect, f"{' '.join(command)} exited {done.returncode}:\n{printed[-6000:]}"

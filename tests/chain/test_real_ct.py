@@ -26,9 +26,9 @@ def inferred(clone: Any, test_data: Path) -> Path:
         "backbone.weights": "random",
         "convert.allow_contrast": "true",
     }
-    clone.environment["HYPERCT_SECRET"] = "only for this test, 32 bytes or more"
     given = ",".join(f"{key}={value}" for key, value in parameters.items())
-    clone.run("kedro", "run", "--env=paper", "--pipeline=infer", f"--params={given}")
+    secret = "only for this test, 32 bytes or more"
+    clone.run("kedro", "run", "--env=paper", "--pipeline=infer", f"--params={given}", HYPERCT_SECRET=secret)
     return results / "infer"
 
 

@@ -1,6 +1,7 @@
 """What a newcomer has after the commands of the README."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ def test_every_study_is_accounted_for(chain: Any) -> None:
 
 def test_broken_studies_are_refused_for_their_reason(chain: Any) -> None:
     manifest = table(chain, "02_intermediate/conversion_manifest.parquet")
-    truth = pd.read_csv(chain.data / "01_raw/phantom/labels/truth.csv", dtype={"broken": "str"})
-    n_broken = int(truth["broken"].notna().sum())
-    assert n_broken > 0
-    assert int((manifest["status"] != "converted").sum()) == n_broken
+    truth = pd.read_csv(chain.data / "01_raw/phantom/labels/truth.csv")
+    expected = truth["expected_status"].value_counts().to_dict()
+    assert expected["refused"] > 0
+    assert manifest["status"].value_counts().to_dict() == expected
 
 
 def test_patients_do_not_cross_splits(chain: Any) -> None:
@@ -62,11 +63,11 @@ def test_metrics_say_what_is_undefined(chain: Any) -> None:
     assert auc.loc[~undefined, "value"].between(0, 1).all()
 
 
-def test_decision_curves_cover_the_cardiac_tasks_of_both_prospective_cohorts(chain: Any) -> None:
+def test_decision_curves_are_drawn_for_both_prospective_cohorts(chain: Any) -> None:
     figures = sorted(file.stem for file in (chain.data / "08_reporting/decision_curves").glob("*.png"))
     assert figures == ["prospective_a", "prospective_b"]
     curves = pd.read_csv(chain.data / "08_reporting/decision_curves.csv")
-    assert curves["task"].nunique() == 7
+    assert curves["task"].nunique() == N_TASKS
     assert np.allclose(sorted(curves["threshold"].unique()), np.arange(5, 81) / 100)
 
 
@@ -104,7 +105,8 @@ def test_mlflow_links_the_evaluation_to_the_training(chain: Any, monkeypatch: py
     assert evaluate.data.tags["mlflow.parentRunId"] == train.info.run_id
     link = json.loads((chain.data / "06_models/best/mlflow.json").read_text())
     assert (link["run_id"], link["version"]) == (train.info.run_id, "1")
-    assert evaluate.inputs.model_inputs[0].model_id == link["model_id"]
+    (used,) = client.get_run(evaluate.info.run_id).inputs.model_inputs  # a search leaves them out
+    assert used.model_id == link["model_id"]
     assert len(client.get_metric_history(train.info.run_id, "train_loss")) == 2
     assert any(name.startswith("auc/") for name in evaluate.data.metrics)
 
@@ -167,7 +169,8 @@ def test_no_identifier_leaves_the_raw_layer(chain: Any) -> None:
     assert len(written) > 50
     for file in written:
         content = file.read_bytes()
-        hits = [secret for secret in secrets if secret in content]
+        # digits in the middle of a number are chance, not a date
+        hits = [s for s in secrets if s in content and re.search(rb"(?<![\w.])" + re.escape(s) + rb"(?!\w)", content)]
         assert not hits, f"{file.relative_to(chain.folder)} holds {len(hits)} identifiers of the raw archive"
 
 

@@ -15,13 +15,7 @@ NAMESPACE = "infer"
 def create_pipeline(**kwargs: Any) -> Pipeline:
     """The image stages once more under the namespace `infer`, then scoring and explanation."""
     images = convert.create_pipeline() + quality.create_pipeline() + preprocess.create_pipeline()
-    parameters = {name for name in images.inputs() if name.startswith("params:")}
-    return pipeline(
-        images,
-        namespace=NAMESPACE,
-        inputs={"dicom_archive", "pseudonyms"},
-        parameters=parameters,
-    ) + pipeline(
+    new_scans = images + pipeline(
         [
             node(
                 nodes.ready_model,
@@ -33,33 +27,39 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
                     "slices": "params:slices",
                     "preprocess": "params:preprocess",
                 },
-                "infer.package",
+                "package",
                 name="ready_model",
             ),
             node(
                 nodes.score_new_scans,
                 {
-                    "package": "infer.package",
-                    "conversion_manifest": "infer.conversion_manifest",
-                    "preprocess_table": "infer.preprocess_table",
-                    "volume_store": "infer.volume_store",
+                    "package": "package",
+                    "conversion_manifest": "conversion_manifest",
+                    "preprocess_table": "preprocess_table",
+                    "volume_store": "volume_store",
                     "config": "params:infer",
                 },
-                "infer.predictions",
+                "predictions",
                 name="score_new_scans",
             ),
             node(
                 nodes.explain_new_scans,
                 {
-                    "package": "infer.package",
-                    "volume_store": "infer.volume_store",
-                    "predictions": "infer.predictions",
+                    "package": "package",
+                    "volume_store": "volume_store",
+                    "predictions": "predictions",
                     "task_catalogue": "params:task_catalogue",
                     "config": "params:infer",
                     "explain": "params:explain",
                 },
-                ["infer.saliency", "infer.saliency_figures"],
+                ["saliency", "saliency_figures"],
                 name="explain_new_scans",
             ),
         ]
+    )
+    return pipeline(
+        new_scans,
+        namespace=NAMESPACE,
+        inputs={"dicom_archive", "pseudonyms", "infer_model"},
+        parameters={name for name in new_scans.inputs() if name.startswith("params:")},
     )
