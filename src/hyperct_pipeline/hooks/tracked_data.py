@@ -139,6 +139,7 @@ class TrackedRun:
         Returns:
             {run_id, model_id, version} to find the training run from the weights.
         """
+        import mlflow
         import mlflow.pyfunc
         import numpy as np
         from mlflow.models import Model, ModelSignature
@@ -148,6 +149,7 @@ class TrackedRun:
             inputs=Schema([TensorSpec(np.dtype("int16"), (-1, -1, -1, -1), "hu_zyx")]),
             outputs=Schema([TensorSpec(np.dtype("float64"), (-1, len(package.tasks)))]),
         )
+        mlflow.set_experiment(experiment_id=self.experiment_id)  # a model goes to the active experiment, not the run's
         with warnings.catch_warnings():
             # the signature is given; an input example would be a volume of somebody
             warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
