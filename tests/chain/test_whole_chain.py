@@ -95,6 +95,7 @@ def test_scores_of_infer_equal_those_of_predict(chain: Any) -> None:
     np.testing.assert_allclose(new.loc[both], known.loc[both], atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's advice on type hints, coloured
 def test_mlflow_links_the_evaluation_to_the_training(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{chain.folder}/mlflow.db")
