@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hyperct_pipeline.errors import PackageError, StoreError
-from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits, resolve_device
+from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits
 from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
 
 CPU = torch.device("cpu")
@@ -57,8 +57,3 @@ def test_progress_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> No
         report(done, 30, float(done))
     lines = [record.message for record in caplog.records]
     assert lines == [f"scored {k} of 30 studies, 1.00 per second, {30 - k} s left" for k in (10, 20, 30)]
-
-
-def test_device_names() -> None:
-    assert resolve_device("cpu") == CPU
-    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

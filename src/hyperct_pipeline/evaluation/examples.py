@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.training.settings import DEVICE_PATTERN
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -16,7 +17,9 @@ class ExplainConfig:
     tasks: tuple[str, ...] = ("all",)  # tasks with saliency maps; `all` is every task of the model
     n_studies: int = Field(default=1, ge=1)  # studies per task; all maps of a run are held in memory
     split: str = "test"  # split the studies come from
-    device: str = "auto"  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
+    device: str = Field(
+        default="auto", pattern=DEVICE_PATTERN
+    )  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
     n_slices: int = Field(default=8, ge=2)  # slices in the montage of one map
     display_window_hu: tuple[int, int] = (-1000, 400)  # low, high: black and white of the CT under the maps
 

@@ -23,11 +23,6 @@ Progress = Callable[[int, int, float], None]
 """Called with studies done, studies in all, seconds since the start."""
 
 
-def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-
-
 def logged_progress(every_s: float = 10.0) -> Progress:
     """A Progress that logs rate and time left, at most once in every_s seconds and at the end."""
     last = 0.0

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ArchiveError, ConfigError
 from hyperct_pipeline.evaluation.examples import Example
+from hyperct_pipeline.training.settings import DEVICE_PATTERN
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +18,9 @@ class InferConfig:
     """How new scans are scored and explained."""
 
     batch_size: int = Field(default=4, ge=1)  # scans scored together
-    device: str = "auto"  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
+    device: str = Field(
+        default="auto", pattern=DEVICE_PATTERN
+    )  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
     saliency_tasks: tuple[str, ...] = ("all",)  # tasks with saliency maps; `all` is every task of the model
     max_saliency_studies: int = Field(default=10, ge=0)  # scans with saliency maps, in order of their keys
 

@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from hyperct_pipeline.errors import LabelTableError, StoreError
 from hyperct_pipeline.metrics.calibration import to_logit
+from hyperct_pipeline.training.settings import DEVICE_PATTERN
 from hyperct_pipeline.volumes.store import VolumeStore
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ class PredictConfig:
     """How studies are scored and how the scores are recalibrated."""
 
     batch_size: int = Field(default=4, ge=1)  # studies scored together
-    device: str = "auto"  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
+    device: str = Field(
+        default="auto", pattern=DEVICE_PATTERN
+    )  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
     splits: tuple[str, ...] = ("validation", "test")  # splits of the study index that are scored
     min_class_count: int = Field(default=10, ge=1)  # validation studies of each class needed for a slope
 

@@ -21,6 +21,7 @@ from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.model.update_size import update_sizes
 from hyperct_pipeline.training.checkpoint import Checkpoint
 from hyperct_pipeline.training.dataset import DROPOUT, ORDER, TASKS, Batch, CTStudies, refuse_shared_patients, stream
+from hyperct_pipeline.training.device import device_of
 from hyperct_pipeline.training.settings import FitConfig
 from hyperct_pipeline.training.task_sampling import UNKNOWN, draw_tasks
 from hyperct_pipeline.training.validation import score, validation_metrics
@@ -84,16 +85,6 @@ def fit(
         metrics |= update_sizes(model)
         _log_epoch(number, config.epochs, metrics)
         yield Epoch(f"epoch_{number:03d}", metrics, run.checkpoint(number, settings, metrics))
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; CUDA asked for by name is never replaced by the CPU (ConfigError)."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"fit.device is {name}, but torch sees {torch.cuda.device_count()} CUDA devices")
-    return device
 
 
 class _Run:

@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
+"""What `device` may be; auto is CUDA where there is one."""
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -39,5 +42,5 @@ class FitConfig:
             raise ValueError(f"fit.clip_norm must be positive or null, found {self.clip_norm}")
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"fit.betas must lie in [0, 1), found {self.betas}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+        if not re.match(DEVICE_PATTERN, self.device):
             raise ValueError(f"fit.device must be auto, cpu, cuda or cuda:<n>, found '{self.device}'")

@@ -40,13 +40,13 @@ def explain_studies(
     config: ExplainConfig,
 ) -> tuple[dict[str, ScalarVolume], dict[str, Figure], Figure]:
     """Saliency maps of the chosen studies, their montages, and one overview of all tasks."""
-    from hyperct_pipeline.evaluation.inference import resolve_device
     from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview
+    from hyperct_pipeline.training.device import device_of
 
     catalogue = load_catalogue(task_catalogue)
     names = {task: catalogue.name_of(task) for task in model_package.tasks}
     examples = choose_examples(predictions, config)
-    shown = list(explained(model_package, volume_store, examples, names, resolve_device(config.device), config))
+    shown = list(explained(model_package, volume_store, examples, names, device_of(config.device), config))
     first = {part.peak.example.task: part.peak for part in reversed(shown)}
     overview = saliency_overview([first[t] for t in names if t in first], names, config.display_window_hu)
     volumes = {part.peak.example.name: part.volume for part in shown}

@@ -50,11 +50,12 @@ def score_new_scans(
     config: InferConfig,
 ) -> pd.DataFrame:
     """Logit and probability of every task for every scan; a scan without a volume keeps a row with its reason."""
-    from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits, resolve_device
+    from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits
+    from hyperct_pipeline.training.device import device_of
 
     scans = new_scans(conversion_manifest, preprocess_table)
     keys = list(scans.loc[scans["volume"].notna(), "study_key"])
-    device = resolve_device(config.device)
+    device = device_of(config.device)
     logits = predict_logits(package, volume_store, keys, device, config.batch_size, logged_progress())
     scored = predictions_table(scans[scans["volume"].notna()], logits, package.tasks, package.model_id)
     scored = scored[["study_key", "task", "logit", "probability", "model_id"]]
@@ -71,12 +72,12 @@ def explain_new_scans(
     explain: ExplainConfig,
 ) -> Iterator[tuple[dict[str, ScalarVolume], dict[str, Figure]]]:
     """Saliency of each chosen scan and task, one at a time."""
-    from hyperct_pipeline.evaluation.inference import resolve_device
     from hyperct_pipeline.evaluation.saliency_figures import explained
+    from hyperct_pipeline.training.device import device_of
 
     catalogue = load_catalogue(task_catalogue)
     names = {task: catalogue.name_of(task) if task in catalogue.ids else task for task in package.tasks}
     examples = examples_of_new_scans(predictions, config)
-    for part in explained(package, volume_store, examples, names, resolve_device(config.device), explain):
+    for part in explained(package, volume_store, examples, names, device_of(config.device), explain):
         name = part.peak.example.name
         yield {name: part.volume}, {name: part.figure}

@@ -26,7 +26,8 @@ def score_studies(
     model_package: ModelPackage, study_index: pd.DataFrame, volume_store: VolumeStore, config: PredictConfig
 ) -> pd.DataFrame:
     """Logits and probabilities of every study of the configured splits that has a volume."""
-    from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits, resolve_device
+    from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits
+    from hyperct_pipeline.training.device import device_of
 
     refuse_shared_patients(study_index)
     studies = studies_to_score(study_index, volume_store, config.splits, model_package.tasks)
@@ -34,7 +35,7 @@ def score_studies(
         model_package,
         volume_store,
         list(studies["study_key"]),
-        resolve_device(config.device),
+        device_of(config.device),
         config.batch_size,
         logged_progress(),
     )

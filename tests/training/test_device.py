@@ -1,0 +1,27 @@
+"""The device of a model."""
+
+import pytest
+import torch
+
+from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.training.device import device_of
+from hyperct_pipeline.training.settings import FitConfig
+
+
+def test_cuda_is_never_replaced_by_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == device_of("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="device is cuda:1, but torch sees 0 CUDA devices"):
+        device_of("cuda:1")
+
+
+def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto") == torch.device("cuda")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "cpu2"])
+def test_a_name_that_is_no_device_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"fit\.device must be auto"):
+        FitConfig(device=name)
