@@ -9,6 +9,10 @@ class ConfigError(HyperctError):
     """A parameter is unknown, of the wrong type, or impossible."""
 
 
+class MissingInputError(HyperctError):
+    """An input of the run is not there or cannot be used; found before any node runs."""
+
+
 class ArchiveError(HyperctError):
     """The image archive is missing, empty or unreadable as a whole."""
 

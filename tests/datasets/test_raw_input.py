@@ -29,12 +29,10 @@ def test_no_label_table_lists_the_sources() -> None:
         RawTables({"ct_rate": {"path": None}}).load()
 
 
-def test_a_named_table_switches_the_defaults_off(tmp_path: Path) -> None:
-    for name in ("own", "phantom"):
-        (tmp_path / f"{name}.csv").write_text(f"id\n{name}\n")
-    defaults = {"a": {"path": str(tmp_path / "phantom.csv")}, "b": {"path": str(tmp_path / "phantom.csv")}}
-    tables = RawTables({"a": {"path": str(tmp_path / "own.csv")}, "b": {"path": None}}, defaults).load()
-    assert {source: table["id"].tolist() for source, table in tables.items()} == {"a": ["own"]}
+def test_only_named_tables_are_read(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("id\n7\n")
+    tables = RawTables({"a": {"path": str(tmp_path / "own.csv")}, "b": {"path": None}}).load()
+    assert {source: table["id"].tolist() for source, table in tables.items()} == {"a": ["7"]}
 
 
 def test_every_cell_is_text_and_blank_is_empty(tmp_path: Path) -> None:

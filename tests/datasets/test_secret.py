@@ -9,6 +9,19 @@ from hyperct_pipeline.datasets import PseudonymSecret
 from hyperct_pipeline.pseudonyms import PHANTOM_MARKER, Pseudonyms
 
 
+def test_every_input_is_asked_for_its_marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYPERCT_SECRET", raising=False)
+    (tmp_path / "phantom" / "labels").mkdir(parents=True)
+    (tmp_path / "phantom" / PHANTOM_MARKER).write_text("{}")
+    for file in ("phantom/labels/ct_rate.csv", "own.csv"):
+        (tmp_path / file).write_text("id\n7\n")
+    fingerprint = {"path": str(tmp_path / "fingerprint.json")}
+    archive, table = {"path": str(tmp_path / "phantom")}, {"path": str(tmp_path / "phantom/labels/ct_rate.csv")}
+    assert PseudonymSecret(fingerprint, {"archive": archive, "ct_rate": table}).load()
+    with pytest.raises(DatasetError, match="1 of 2 inputs were not written by the phantom"):
+        PseudonymSecret(fingerprint, {"archive": archive, "ct_rate": {"path": str(tmp_path / "own.csv")}}).load()
+
+
 def secret_of(folder: Path) -> PseudonymSecret:
     return PseudonymSecret({"path": str(folder / "fingerprint.json")}, {"archive": {"path": str(folder / "archive")}})
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.hooks import configuration
-from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters
+from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters, without_phantom
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,45 @@ def test_one_name_can_be_a_path_and_a_group(places: ParameterPlaces, monkeypatch
     fit = {"lr": 0.2, "crop": (3, 4)}
     assert seen_by_catalog({"fit": "PATH", "data_root": "d"}) == ({"a": "PATH", "b": "d"}, fit)
     assert seen_by_catalog({"fit": {"lr": 0.3}}) == ({"a": "x", "b": "y"}, fit | {"lr": 0.3})
+
+
+CATALOG = """
+archive: "${runtime_params:dicom_root, ${_phantom}/dicom}"
+cohorts: "${runtime_params:cohorts, ${_phantom}/cohorts.csv}"
+ct_rate: "${runtime_params:labels.ct_rate, ${_phantom}/ct_rate.csv}"
+echo: "${runtime_params:labels.echo, ${_phantom}/echo.csv}"
+other: "${runtime_params:labels.other, null}"
+root: "${runtime_params:data_root, data}"
+"""
+
+
+@pytest.fixture
+def raw_inputs(places: ParameterPlaces) -> ParameterPlaces:
+    (places.conf_source / "base" / "catalog.yml").write_text(CATALOG)
+    return places
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"data_root": "d"}, {"data_root": "d"}),
+        ({"dicom_root": "x"}, {"dicom_root": "x", "cohorts": None, "labels": {"ct_rate": None, "echo": None}}),
+        (
+            {"labels": {"other": "x"}},
+            {"dicom_root": None, "cohorts": None, "labels": {"other": "x", "ct_rate": None, "echo": None}},
+        ),
+    ],
+)
+def test_one_named_input_switches_the_phantom_off(
+    raw_inputs: ParameterPlaces, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert without_phantom(given, raw_inputs) == expected
+
+
+def test_a_misspelt_input_is_refused_instead_of_replaced_by_the_phantom(raw_inputs: ParameterPlaces) -> None:
+    places = ParameterPlaces(raw_inputs.conf_source, None, {"labels": {"ct_rat": "x"}})
+    with pytest.raises(
+        ConfigError, match=r"--params: labels\.ct_rat: unknown parameter; did you mean 'labels\.ct_rate'"
+    ):
+        checked_parameters(GOOD, TYPES, places)

@@ -19,6 +19,16 @@ def test_the_first_of_our_errors_in_the_chain_is_found() -> None:
     assert failure_message.root_cause(KeyError("x")) is None
 
 
+def test_a_fault_while_handling_ours_keeps_its_traceback() -> None:
+    try:
+        try:
+            raise ArchiveError("no archive")
+        except ArchiveError:
+            {}["typo"]
+    except KeyError as fault:
+        assert failure_message.root_cause(fault) is None
+
+
 def test_only_our_errors_lose_their_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,21 +94,12 @@ class RawTables(_ReadOnly):
     """The label tables, by the name of the source whose format each one has.
 
     Args:
-        tables: source name -> {"path": file or None}; None leaves the source out.
-        defaults: used only when every entry of `tables` is None, so that the synthetic tables never mix with
-            a hospital's own.
+        tables: source name -> {"path": file}; None leaves the source out.
     """
 
-    def __init__(
-        self,
-        tables: Mapping[str, Mapping[str, str | None]],
-        defaults: Mapping[str, Mapping[str, str]] | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        given = {source: entry["path"] for source, entry in tables.items() if entry["path"]}
-        fallback = {source: entry["path"] for source, entry in (defaults or {}).items()}
+    def __init__(self, tables: Mapping[str, Mapping[str, str | None]], metadata: dict[str, Any] | None = None) -> None:
         self._sources = tuple(tables)
-        self._files = {source: Path(str(file)) for source, file in (given or fallback).items()}
+        self._files = {source: Path(entry["path"]) for source, entry in tables.items() if entry["path"]}
         self.metadata = metadata
 
     def load(self) -> dict[str, pd.DataFrame]:

@@ -36,8 +36,7 @@ class PseudonymSecret(AbstractDataset[None, Pseudonyms]):
         Raises:
             SecretError: no secret although the data are not the phantom's, or not the secret of this data root.
         """
-        present = [place for place in self._inputs if place.exists()]
-        pseudonyms = resolve_secret(os.environ.get(SECRET_VARIABLE), present)
+        pseudonyms = resolve_secret(os.environ.get(SECRET_VARIABLE), self._inputs)
         check_fingerprint(self._fingerprint, pseudonyms)
         return pseudonyms
 

@@ -17,9 +17,7 @@ class ExplainConfig:
     tasks: tuple[str, ...] = ("all",)  # tasks with saliency maps; `all` is every task of the model
     n_studies: int = Field(default=1, ge=1)  # studies per task; all maps of a run are held in memory
     split: str = "test"  # split the studies come from
-    device: str = Field(
-        default="auto", pattern=DEVICE_PATTERN
-    )  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
+    device: str = Field(default="auto", pattern=DEVICE_PATTERN)
     n_slices: int = Field(default=8, ge=2)  # slices in the montage of one map
     display_window_hu: tuple[int, int] = (-1000, 400)  # low, high: black and white of the CT under the maps
 

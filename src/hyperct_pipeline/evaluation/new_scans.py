@@ -18,9 +18,7 @@ class InferConfig:
     """How new scans are scored and explained."""
 
     batch_size: int = Field(default=4, ge=1)  # scans scored together
-    device: str = Field(
-        default="auto", pattern=DEVICE_PATTERN
-    )  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
+    device: str = Field(default="auto", pattern=DEVICE_PATTERN)
     saliency_tasks: tuple[str, ...] = ("all",)  # tasks with saliency maps; `all` is every task of the model
     max_saliency_studies: int = Field(default=10, ge=0)  # scans with saliency maps, in order of their keys
 

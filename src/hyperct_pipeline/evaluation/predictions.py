@@ -26,9 +26,7 @@ class PredictConfig:
     """How studies are scored and how the scores are recalibrated."""
 
     batch_size: int = Field(default=4, ge=1)  # studies scored together
-    device: str = Field(
-        default="auto", pattern=DEVICE_PATTERN
-    )  # auto (CUDA where there is one) | cpu | cuda | cuda:<n>
+    device: str = Field(default="auto", pattern=DEVICE_PATTERN)
     splits: tuple[str, ...] = ("validation", "test")  # splits of the study index that are scored
     min_class_count: int = Field(default=10, ge=1)  # validation studies of each class needed for a slope
 
@@ -62,8 +60,7 @@ def predictions_table(
     """One row per study and task, studies in the order given.
 
     Args:
-        studies: the studies scored; a column of `STUDY_COLUMNS` or a task's label column that is absent is
-        unknown
+        studies: the studies scored; a column of `STUDY_COLUMNS` or a task's label column that is absent is unknown
             throughout, as for new scans.
         logits: (n, T).
 

@@ -21,7 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 from hyperct_pipeline.errors import ConfigError
 
 _ABSENT = object()
-RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w]+)")
+RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
+PHANTOM_DEFAULT = re.compile(r"\$\{runtime_params:\s*([\w.]+),\s*\$\{_phantom\}")
+LABELS = "labels."
 
 
 class ConfigurationHook:
@@ -37,15 +39,11 @@ class ConfigurationHook:
         types = TypeExtractor(dict(pipelines)).extract_types_from_pipelines()
         loader, runtime = context.config_loader, context.config_loader.runtime_params or {}
         places = ParameterPlaces(Path(loader.conf_source), context.env, runtime)
-        # `model` is both a group of parameters (model.rank=4) and a path (model=PATH), told apart by its shape; the
-        # loader must merge only the first into the parameters and show only the second to the catalog.
-        paths = {
-            name for name in places.runtime_names() if not (name in types and isinstance(runtime.get(name), Mapping))
-        }
+        paths = places.given_paths(set(types))
         loader.runtime_params = {name: value for name, value in runtime.items() if name not in paths}
         raw = loader["parameters"]
-        loader.runtime_params = {name: value for name, value in runtime.items() if name in paths}
         loader["parameters"] = checked_parameters(raw, types, places)
+        loader.runtime_params = without_phantom(paths, places)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +79,22 @@ class ParameterPlaces:
             for file in sorted(folder.glob("**/parameters*.yml")):
                 yield file.relative_to(self.conf_source.parent).as_posix(), yaml.safe_load(file.read_text()) or {}
 
-    def runtime_names(self) -> set[str]:
-        """Names that catalog files read from `--params`, such as `data_root`."""
+    def given_paths(self, groups: set[str]) -> dict[str, Any]:
+        """The part of `--params` that names folders and files, as the catalog reads it.
+
+        `model` is both a group of parameters (model.rank=4) and a path (model=PATH), told apart by its shape.
+        """
+        tops = {name.split(".")[0] for name in self.path_names()}
+        return {
+            name: value
+            for name, value in self.runtime.items()
+            if name in tops and not (name in groups and isinstance(value, Mapping))
+        }
+
+    def path_names(self, pattern: re.Pattern[str] = RUNTIME_REFERENCE) -> set[str]:
+        """Names that catalog files read from `--params`, such as `data_root` and `labels.ct_rate`."""
         files = self.conf_source.glob("*/catalog*.yml")
-        return {name for file in files for name in RUNTIME_REFERENCE.findall(file.read_text())}
+        return {name for file in files for name in pattern.findall(file.read_text())}
 
 
 def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places: ParameterPlaces) -> dict[str, Any]:
@@ -98,8 +108,9 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
     Raises:
         ConfigError: with one line per error.
     """
-    known = set(types) | places.runtime_names()
-    errors = [_unknown_group(name, known, places) for name in raw if name not in types]
+    known = set(types) | places.path_names()
+    given = _leaves(places.given_paths(set(types)))
+    errors = [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
     checked: dict[str, Any] = {}
     for name, config_class in types.items():
         if name not in raw:
@@ -125,10 +136,37 @@ def _messages(group: str, error: ValidationError, places: ParameterPlaces) -> It
         yield f"{places.name_of(key)}: {'.'.join(map(str, key))}: {text}{found}"
 
 
-def _unknown_group(name: str, known: set[str], places: ParameterPlaces) -> str:
+def without_phantom(paths: Mapping[str, Any], places: ParameterPlaces) -> dict[str, Any]:
+    """`paths`, where one named raw input makes every other one None that would else be the phantom's.
+
+    So a hospital's own images never meet synthetic labels, or the other way round.
+    """
+    synthetic = places.path_names(PHANTOM_DEFAULT)
+    given = _leaves(paths)
+    merged = {name: dict(value) if isinstance(value, Mapping) else value for name, value in paths.items()}
+    if not any(name in synthetic or name.startswith(LABELS) for name in given):
+        return merged
+    for name in synthetic - given.keys():
+        top, _, rest = name.partition(".")
+        if rest:
+            merged.setdefault(top, {})[rest] = None
+        else:
+            merged[top] = None
+    return merged
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted name."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def _unknown(name: str, known: set[str], places: ParameterPlaces) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(sorted(known))}"
-    return f"{places.name_of((name,))}: {name}: unknown parameter{hint}"
+    return f"{places.name_of(tuple(name.split('.')))}: {name}: unknown parameter{hint}"
 
 
 def _get(tree: Any, key: tuple[str | int, ...]) -> Any:

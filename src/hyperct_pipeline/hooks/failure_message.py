@@ -41,9 +41,13 @@ def install() -> None:
 
 
 def root_cause(error: BaseException | None) -> HyperctError | None:
-    """The first of our own errors in the chain of causes, or None."""
+    """The first of our own errors in the chain of causes, or None.
+
+    Only what was raised `from` it counts: an error that merely happened while ours was handled is a fault of the
+    program, and keeps its traceback.
+    """
     while error is not None:
         if isinstance(error, HyperctError):
             return error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None

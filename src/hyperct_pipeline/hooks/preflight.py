@@ -1,15 +1,18 @@
-"""Raw inputs are looked at before any node runs, so that a missing table does not end a night of conversion."""
+"""Inputs are looked at before any node runs, so that a missing table does not end a night of conversion."""
 
 import os
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
+
+from hyperct_pipeline.errors import MissingInputError
+from hyperct_pipeline.hooks.failure_message import root_cause
 
 
 class PreflightHook:
-    """Loads each raw input that says it is not there, and lets its own message through."""
+    """Loads each required input that says it is not there, and gathers what they have to say."""
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: dict[str, Any], conf_creds: dict[str, Any]) -> None:
@@ -30,8 +33,20 @@ class PreflightHook:
         """Check the inputs that no node of this run produces.
 
         Raises:
-            DatasetError: caused by the input's own error, which says both ways out.
+            MissingInputError: with the message of each missing input, which says both ways out.
         """
+        messages = []
         for name in sorted(pipeline.inputs() & self._required):
-            if not catalog.exists(name):
+            if catalog.exists(name):
+                continue
+            try:
                 catalog.load(name)
+            except DatasetError as error:
+                cause = root_cause(error)
+                if cause is None:
+                    raise
+                messages.append(str(cause))
+        if len(messages) == 1:
+            raise MissingInputError(messages[0])
+        if messages:
+            raise MissingInputError("\n".join([f"{len(messages)} inputs are missing.", *(f"- {m}" for m in messages)]))
