@@ -116,6 +116,10 @@ def test_mlflow_links_the_evaluation_to_the_training(chain: Any, monkeypatch: py
     volume = np.load(next((chain.data / "04_feature/volumes").glob("**/*.npy")), mmap_mode="r")
     probabilities = model.predict({"hu_zyx": np.asarray(volume)[None]})
     assert probabilities.shape == (1, N_TASKS)
+    assert client.get_logged_model(link["model_id"]).tags == {}
+    for file in (chain.folder / "mlartifacts").rglob("*"):
+        if file.is_file():
+            assert str(chain.folder).encode() not in file.read_bytes(), file.name
     artifacts = [file.suffix for file in (chain.folder / "mlartifacts").rglob("*") if file.is_file()]
     assert ".pkl" not in artifacts
     assert ".safetensors" in artifacts

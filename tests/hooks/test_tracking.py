@@ -94,6 +94,63 @@ def test_a_server_that_is_down_costs_a_warning(
     assert time.monotonic() - began < 15
     assert "not tracked" in caplog.text
     assert not reachable("http://127.0.0.1:9")
+    assert not reachable("postgresql+psycopg2://user@127.0.0.1:9/mlflow")
+
+
+def test_a_call_that_fails_costs_the_tracking_and_not_the_work(
+    hook: TrackingHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = start(hook)
+    monkeypatch.setattr(hook._run, "log", lambda *_: {}["fault"])
+    with caplog.at_level(logging.WARNING):
+        hook.after_dataset_saved("history", {"epoch_001": {"loss": 0.5}})
+    assert "(KeyError): the rest of this run is not tracked" in caplog.text
+    hook.after_pipeline_run()
+    assert mlflow.MlflowClient().get_run(run_id).info.status == "FAILED"
+
+
+def test_a_store_named_relative_to_the_project_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    hook = TrackingHook()
+    hook.after_context_created(SimpleNamespace(project_path=tmp_path))
+    hook.after_catalog_created(conf_catalog=CATALOG, parameters={"parameters": {"fit": {}}})
+    run = mlflow.MlflowClient().get_run(start(hook))
+    hook.after_pipeline_run()
+    assert run.info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri())
+
+
+@pytest.mark.parametrize(
+    ("runner", "name"),
+    [
+        (None, "SequentialRunner"),
+        ("ThreadRunner", "ThreadRunner"),
+        ("kedro.runner.thread_runner.ThreadRunner", "ThreadRunner"),
+        ("<kedro.runner.sequential_runner.SequentialRunner object at 0x7f1b665c9a10>", "SequentialRunner"),
+    ],
+)
+def test_the_runner_is_tagged_by_its_class(hook: TrackingHook, runner: str | None, name: str) -> None:
+    pipeline = SimpleNamespace(inputs=lambda: {"params:fit"})
+    hook.before_pipeline_run({"pipeline_name": "train", "runner": runner}, pipeline, SimpleNamespace())
+    assert hook._run is not None
+    tags = mlflow.MlflowClient().get_run(hook._run.run_id).data.tags
+    hook.after_pipeline_run()
+    assert tags["kedro.runner"] == name
+
+
+@pytest.mark.parametrize(
+    "path", ["/home/doe/w.pth", "~/doe/w.pth", "../doe/w.pth", "C:\\Users\\doe\\w.pth", "file:///doe/w.pth"]
+)
+def test_of_a_path_only_the_name_is_logged(hook: TrackingHook, path: str) -> None:
+    hook._parameters = {"fit": {"file": path, "weights": "doe/w.pth", "pattern": r"B[5-9]\d", "text": "w/o contrast"}}
+    run_id = start(hook)
+    hook.after_pipeline_run()
+    assert mlflow.MlflowClient().get_run(run_id).data.params == {
+        "fit.file": "w.pth",
+        "fit.weights": "w.pth",
+        "fit.pattern": r"B[5-9]\d",
+        "fit.text": "w/o contrast",
+    }
 
 
 @pytest.mark.slow

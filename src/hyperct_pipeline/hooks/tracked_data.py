@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -14,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from filelock import FileLock
 
 REGISTERED_MODEL = "hyperct"
 # Groups that are whole documents; they are logged as a file, not as hundreds of parameters.
 DOCUMENTS = ("task_catalogue", "label_sources")
+# Parameters that may name a file; a path names people and machines, so only its last part is logged.
+PATH_KEYS = ("weights",)
+PATH_LIKE = re.compile(r"~|\.{0,2}[/\\]|[A-Za-z]:[/\\]|file:")  # ~/x /x ./x ../x \\host C:\x file:///x
 BATCH = 100  # entries MLflow takes in one call
 
 
@@ -139,41 +144,57 @@ class TrackedRun:
         Returns:
             {run_id, model_id, version} to find the training run from the weights.
         """
-        import mlflow
-        import mlflow.pyfunc
-        import numpy as np
-        from mlflow.models import Model, ModelSignature
-        from mlflow.types import Schema, TensorSpec
+        from mlflow.entities import LoggedModelOutput
 
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype("int16"), (-1, -1, -1, -1), "hu_zyx")]),
-            outputs=Schema([TensorSpec(np.dtype("float64"), (-1, len(package.tasks)))]),
+        client = self._client
+        with tempfile.TemporaryDirectory() as temporary:
+            model = Path(temporary) / "model"
+            _save_pyfunc(model, folder, package)
+            # not Model.log: it tags the model with the user's name and the path of the program
+            logged = client.create_logged_model(self.experiment_id, REGISTERED_MODEL, source_run_id=self.run_id)
+            client.log_model_artifacts(logged.model_id, str(model))
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
+            client.create_registered_model(REGISTERED_MODEL)
+        version = client.create_model_version(
+            REGISTERED_MODEL, f"models:/{logged.model_id}", self.run_id, model_id=logged.model_id
         )
-        mlflow.set_experiment(experiment_id=self.experiment_id)  # a model goes to the active experiment, not the run's
-        with warnings.catch_warnings():
-            # the signature is given; an input example would be a volume of somebody
-            warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
-            info = Model.log(
-                artifact_path=None,
-                flavor=mlflow.pyfunc,
-                run_id=self.run_id,
-                name=REGISTERED_MODEL,
-                registered_model_name=REGISTERED_MODEL,
-                signature=signature,
-                python_model=str(Path(__file__).with_name("scoring_model.py")),
-                artifacts={"package": str(folder)},
-                pip_requirements=["hyperct-pipeline"],
-                metadata={"tasks": list(package.tasks), "preprocess_digest": package.preprocess_digest},
-            )
-        return {
-            "run_id": self.run_id,
-            "model_id": str(info.model_id),
-            "version": str(info.registered_model_version or ""),
-        }
+        return {"run_id": self.run_id, "model_id": logged.model_id, "version": str(version.version)}
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status=status)
+
+
+def _save_pyfunc(target: Path, folder: Path, package: Any) -> None:
+    """Write an MLflow model (code + safetensors) whose description names no path of this machine."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("int16"), (-1, -1, -1, -1), "hu_zyx")]),
+        outputs=Schema([TensorSpec(np.dtype("float64"), (-1, len(package.tasks)))]),
+    )
+    with warnings.catch_warnings():
+        # the signature is given; an input example would be a volume of somebody
+        warnings.filterwarnings("ignore", "(?s).*(input example|type hints)", UserWarning)
+        mlflow.pyfunc.save_model(
+            target,
+            python_model=str(Path(__file__).with_name("scoring_model.py")),
+            artifacts={"package": str(folder)},
+            signature=signature,
+            pip_requirements=["hyperct-pipeline"],
+            metadata={"tasks": list(package.tasks), "preprocess_digest": package.preprocess_digest},
+        )
+    description = yaml.safe_load((target / "MLmodel").read_text())
+    function = description["flavors"]["python_function"]
+    function["model_code_path"] = Path(function["model_code_path"]).name
+    for artifact in function["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    (target / "MLmodel").write_text(yaml.safe_dump(description))
 
 
 def flat_parameters(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -187,16 +208,16 @@ def flat_parameters(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]
     return flat
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, key: str = "") -> Any:
     """Config objects as plain JSON data; a path keeps its last part only."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: _plain(getattr(value, field.name), field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(name): _plain(item, str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
-    if isinstance(value, Path) or (isinstance(value, str) and value.startswith(("/", "~", "\\")) and len(value) > 1):
-        return Path(value).name
+    if isinstance(value, Path) or (isinstance(value, str) and (key in PATH_KEYS or PATH_LIKE.match(value))):
+        return re.split(r"[/\\]", str(value))[-1]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -206,4 +227,5 @@ def _allowed(name: str) -> str:
 
 
 def _store_folder(uri: str, project: Path) -> Path:
-    return Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else project
+    file = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else ""
+    return (project / file).resolve().parent if file else project

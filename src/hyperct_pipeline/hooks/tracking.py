@@ -6,9 +6,11 @@ switches it off with one warning.
 """
 
 import atexit
+import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -26,6 +28,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from hyperct_pipeline import __version__
+from hyperct_pipeline.atomic_file import replacing
 from hyperct_pipeline.hooks.tracked_data import TrackedRun
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ logger = logging.getLogger(__name__)
 EXPERIMENT = "hyperct_pipeline"
 LINK_FILE = "mlflow.json"
 CONNECT_TIMEOUT_S = 5
+USUAL_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # A server that stops answering mid-run costs two attempts of this length, then tracking is off.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -84,7 +88,7 @@ class TrackingHook:
         tags = {
             "pipeline": ",".join(str(name) for name in names),
             "kedro.env": str(run_params.get("env") or "local"),
-            "kedro.runner": str(run_params.get("runner") or "SequentialRunner").rsplit(".", 1)[-1],
+            "kedro.runner": _runner_name(run_params.get("runner")),
             "hyperct_pipeline.version": __version__,
         }
         groups = {
@@ -138,31 +142,34 @@ class TrackingHook:
         self._run = None
 
     def _guarded(self, call: Callable[[], None]) -> None:
-        """Run a tracking call; where it fails, warn once and track no more."""
-        from mlflow.exceptions import MlflowException
-        from requests.exceptions import RequestException
-
+        """Run a tracking call; where it fails, warn once, close the run as FAILED if that is quick, track no more."""
         started = time.monotonic()
         try:
             with self._lock:
                 call()
-        except (MlflowException, RequestException, OSError) as error:
-            self._run = None
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in tracking must not cost the work
+            seconds, run, self._run = time.monotonic() - started, self._run, None
             logger.warning(
                 "MLflow failed after %.0f s (%s): the rest of this run is not tracked; the work goes on.",
-                time.monotonic() - started,
+                seconds,
                 type(error).__name__,
             )
+            if run is not None and seconds < CONNECT_TIMEOUT_S:  # a server that hangs would cost its time-out again
+                with contextlib.suppress(Exception):
+                    run.end("FAILED")
 
 
 def reachable(tracking_uri: str) -> bool:
-    """Whether a tracking server accepts connections; a local store always does."""
+    """Whether a tracking server accepts connections; a local store always does.
+
+    Where MLflow talks to a database itself (postgresql://...), the database is the server.
+    """
     address = urlsplit(tracking_uri)
-    if address.scheme not in ("http", "https"):
+    usual_port = USUAL_PORTS.get(address.scheme.split("+")[0])
+    if not address.hostname or usual_port is None:
         return True
-    port = address.port or (443 if address.scheme == "https" else 80)
     try:
-        with socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT_S):
+        with socket.create_connection((address.hostname, address.port or usual_port), timeout=CONNECT_TIMEOUT_S):
             return True
     except OSError:
         return False
@@ -170,7 +177,14 @@ def reachable(tracking_uri: str) -> bool:
 
 def _log_model(run: TrackedRun, folder: Path, package: Any) -> None:
     link = run.log_model(folder, package)
-    (folder / LINK_FILE).write_text(json.dumps(link, indent=1))
+    with replacing(folder / LINK_FILE) as draft:
+        draft.write_text(json.dumps(link, indent=1))
+
+
+def _runner_name(runner: Any) -> str:
+    """Class of the runner, which Kedro hands over as a name or as an object's text."""
+    found = re.search(r"\w*Runner\b", str(runner or ""))
+    return found[0] if found else "SequentialRunner"
 
 
 def _folder(catalog: CatalogProtocol[Any, Any], name: str) -> Path:

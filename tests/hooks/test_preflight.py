@@ -1,0 +1,41 @@
+"""Missing inputs are found before any node, all at once."""
+
+from types import SimpleNamespace
+
+import pytest
+from kedro.io import DataCatalog
+
+from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables
+from hyperct_pipeline.errors import MissingInputError
+from hyperct_pipeline.hooks import PreflightHook
+
+
+def check(catalog: DataCatalog, *inputs: str) -> None:
+    hook = PreflightHook()
+    required = {"metadata": {"required_input": True}}
+    hook.after_catalog_created({"archive": required, "cohorts": required, "labels": required, "other": {}}, {})
+    hook.before_pipeline_run(SimpleNamespace(inputs=lambda: set(inputs)), catalog)
+
+
+CATALOG = DataCatalog(
+    {"archive": ArchiveFolder(None), "cohorts": RawTable(None, "cohorts"), "labels": RawTables({"a": {"path": ""}})}
+)
+
+
+def test_what_is_missing_is_listed_at_once() -> None:
+    with pytest.raises(MissingInputError) as caught:
+        check(CATALOG, "archive", "cohorts", "labels", "other")
+    first, *missing = str(caught.value).splitlines()
+    assert first == "3 inputs are missing."
+    assert [line.split("(")[0] for line in missing] == [
+        "- The DICOM archive ",
+        "- The table 'cohorts' was not given. Either name it with `--params=cohorts=PATH`, or write the synthetic "
+        "archive with `kedro run --pipeline=phantom`.",
+        "- No label table was given. Name at least one with `--params=labels.<source>=PATH` ",
+    ]
+
+
+def test_only_what_the_run_reads_is_looked_at() -> None:
+    check(CATALOG, "other")
+    with pytest.raises(MissingInputError, match=r"^The table 'cohorts' was not given"):
+        check(CATALOG, "cohorts")
