@@ -1,6 +1,7 @@
-"""Writing a file so that a kill at any moment leaves the old file or the new one, never half of either."""
+"""Writing a file or a folder so that a kill at any moment leaves the old file or the new one, never half of either."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,3 +22,26 @@ def replacing(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Give a draft folder beside `target`; on success sync its files and let it take the place of `target`.
+
+    Between the two renames of a replacement there is a moment without `target`, but never one with half of it.
+    """
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        for file in draft.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        if target.exists():
+            target.rename(old)
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -37,3 +37,5 @@ def test_accumulated_figures_stay(tmp_path: Path) -> None:
     dataset.save({"first": Figure()})
     dataset.save({"second": Figure()})
     assert sorted(dataset.load()) == ["first", "second"]
+    dataset.save({})  # how a node that yields figures begins
+    assert dataset.load() == {}

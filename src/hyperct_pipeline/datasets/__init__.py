@@ -8,11 +8,14 @@ from hyperct_pipeline.datasets.record_folder import RecordFolder
 from hyperct_pipeline.datasets.secret import PseudonymSecret
 from hyperct_pipeline.datasets.study_table import StudyTable
 from hyperct_pipeline.datasets.volume_store import VolumeStoreFolder
+from hyperct_pipeline.datasets.whole_file import CsvTable, JsonDocument, TextDocument
 
 __all__ = [
     "ArchiveFolder",
     "CheckpointFolder",
+    "CsvTable",
     "FigureFile",
+    "JsonDocument",
     "ModelPackageFolder",
     "NiftiFolder",
     "PseudonymSecret",
@@ -20,5 +23,6 @@ __all__ = [
     "RawTables",
     "RecordFolder",
     "StudyTable",
+    "TextDocument",
     "VolumeStoreFolder",
 ]

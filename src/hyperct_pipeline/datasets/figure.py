@@ -1,14 +1,13 @@
 """Figures as PNG files, with a preview in Kedro-Viz."""
 
 import base64
-import shutil
 from pathlib import Path
 from typing import Any, NewType
 
 from kedro.io import AbstractDataset, DatasetError
 from matplotlib.figure import Figure
 
-from hyperct_pipeline.atomic_file import replacing
+from hyperct_pipeline.atomic_file import replacing, replacing_folder
 
 ImagePreview = NewType("ImagePreview", str)
 
@@ -21,7 +20,8 @@ class FigureFile(AbstractDataset[Figure | dict[str, Figure], bytes | dict[str, b
     Args:
         filepath: `<name>.png` for one figure, a folder for several.
         dpi: dots per inch.
-        accumulate: keep the folder's other figures, for a node that yields its figures one by one.
+        accumulate: keep the folder's other figures, for a node that yields its figures one by one; it begins with an
+            empty mapping, which empties the folder of an earlier run.
     """
 
     def __init__(
@@ -49,11 +49,14 @@ class FigureFile(AbstractDataset[Figure | dict[str, Figure], bytes | dict[str, b
         if isinstance(data, Figure):
             self._draw(data, self._filepath)
             return
-        if not self._accumulate:
-            shutil.rmtree(self._filepath, ignore_errors=True)
-        self._filepath.mkdir(parents=True, exist_ok=True)
-        for name, figure in data.items():
-            self._draw(figure, self._filepath / f"{name}.png")
+        if self._accumulate and data:
+            self._filepath.mkdir(parents=True, exist_ok=True)
+            for name, figure in data.items():
+                self._draw(figure, self._filepath / f"{name}.png")
+            return
+        with replacing_folder(self._filepath) as folder:
+            for name, figure in data.items():
+                self._draw(figure, folder / f"{name}.png")
 
     def _draw(self, figure: Figure, target: Path) -> None:
         with replacing(target) as temporary:

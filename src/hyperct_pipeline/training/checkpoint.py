@@ -8,10 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from hyperct_pipeline.atomic_file import replacing_folder
 from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.model.backbone import DINOV3_LICENCE_NOTICE, build_backbone, empty_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
@@ -108,7 +106,7 @@ def save_package(folder: Path, package: ModelPackage) -> None:
         "slices": dataclasses.asdict(package.slice_config),
         "training": package.training,
     }
-    with _replacing_folder(folder) as draft:
+    with replacing_folder(folder) as draft:
         _write_tensors(draft / "model.safetensors", package.model.state_dict())
         _write_json(draft / "package.json", description)
         if package.backbone_config.weights != "random":
@@ -147,7 +145,7 @@ def load_package(folder: Path | str, device: torch.device | str = "cpu") -> Mode
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write weights.safetensors, optimiser.safetensors and state.json."""
-    with _replacing_folder(folder) as draft:
+    with replacing_folder(folder) as draft:
         _write_tensors(draft / "weights.safetensors", checkpoint.weights)
         _write_tensors(draft / "optimiser.safetensors", checkpoint.optimiser)
         _write_json(draft / "state.json", {"format": CHECKPOINT_FORMAT, **checkpoint.state})
@@ -204,26 +202,3 @@ def _read_json(folder: Path, name: str, expected_format: str) -> dict[str, Any]:
     if found != expected_format:
         raise PackageError(f"{folder.name}/{name}: expected format '{expected_format}', found {found!r}")
     return dict(values)
-
-
-@contextmanager
-def _replacing_folder(target: Path) -> Iterator[Path]:
-    """A draft folder beside `target` that takes its place, synced, when nothing failed.
-
-    Between the two renames of a replacement there is a moment without `target`, but never one with half of it.
-    """
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-        for file in draft.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        if target.exists():
-            target.rename(old)
-        draft.rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

@@ -78,6 +78,7 @@ def explain_new_scans(
     catalogue = load_catalogue(task_catalogue)
     names = {task: catalogue.name_of(task) if task in catalogue.ids else task for task in package.tasks}
     examples = examples_of_new_scans(predictions, config)
+    yield {}, {}  # maps of an earlier run go
     for part in explained(package, volume_store, examples, names, device_of(config.device), explain):
         name = part.peak.example.name
         yield {name: part.volume}, {name: part.figure}

@@ -1,0 +1,42 @@
+"""Tables, JSON and text that programs outside read: each file appears whole or not at all.
+
+Kedro's own datasets write in place, and a killed run leaves half a file that looks finished.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import CSVDataset
+from kedro_datasets.text import TextDataset
+
+from hyperct_pipeline.atomic_file import replacing
+
+
+class CsvTable(CSVDataset):
+    """A CSV file without the frame's index; missing is an empty cell."""
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Replace the file."""
+        with replacing(Path(self._filepath)) as draft:
+            data.to_csv(draft, **self._save_args)
+
+
+class JsonDocument(JSONDataset):
+    """A JSON file; numbers that are not finite are refused, missing is null."""
+
+    def save(self, data: Any) -> None:
+        """Replace the file."""
+        with replacing(Path(self._filepath)) as draft:
+            draft.write_text(json.dumps(data, allow_nan=False, **self._save_args), encoding="utf-8")
+
+
+class TextDocument(TextDataset):
+    """A UTF-8 text file."""
+
+    def save(self, data: str) -> None:
+        """Replace the file."""
+        with replacing(Path(self._filepath)) as draft:
+            draft.write_text(data, encoding="utf-8")
