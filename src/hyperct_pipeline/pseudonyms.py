@@ -22,6 +22,8 @@ MINIMUM_SECRET_BYTES = 32
 KEY_LENGTH = 20
 # About 2,900 years: a day number tells next to nothing about the date even when the decade is known.
 DAY_SHIFT_RANGE = 2**20
+# Ages above 89 identify (HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C)): all of them become this.
+OLDEST_AGE_YEARS = 90.0
 _FIELD_SEPARATOR = "\x1f"
 
 

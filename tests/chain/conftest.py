@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ class Clone:
 
     folder: Path
     environment: dict[str, str]
+    printed: list[str] = field(default_factory=list)  # by all commands so far
 
     def run(self, *command: str, expect: int = 0, **environment: str) -> str:
         """Run a command in the clone, with more environment if given, and return what it printed."""
@@ -37,6 +38,7 @@ class Clone:
             timeout=1500,
         )
         printed = done.stdout + done.stderr
+        self.printed.append(printed)
         assert done.returncode == expect, f"{' '.join(command)} exited {done.returncode}:\n{printed[-6000:]}"
         return printed
 

@@ -105,11 +105,16 @@ def test_only_studies_with_a_volume_are_scored(
     tmp_path: Path, stored: StoredVolume, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = VolumeStore(tmp_path)
+    studies = _studies().assign(volume=None)
+    store.put("s1", stored)  # of a study that has been refused since
     with pytest.raises(StoreError, match="none of the 2 studies"):
-        studies_to_score(_studies(), store, ("validation", "test"), ["nodule"])
+        studies_to_score(studies, store, ("validation", "test"), ["nodule"])
+    studies.loc[studies["study_key"] == "s2", "volume"] = "s2"
+    with pytest.raises(StoreError, match=r"lacks 1 volumes that the study index names, e\.g\. \['s2'\]"):
+        studies_to_score(studies, store, ("validation", "test"), ["nodule"])
     store.put("s2", stored)
-    chosen = studies_to_score(_studies(), store, ("validation", "test"), ["nodule"])
+    chosen = studies_to_score(studies, store, ("validation", "test"), ["nodule"])
     assert list(chosen["study_key"]) == ["s2"]
     assert "1 studies of split test have no volume" in caplog.text
     with pytest.raises(LabelTableError, match="consolidation"):
-        studies_to_score(_studies(), store, ("test",), ["consolidation"])
+        studies_to_score(studies, store, ("test",), ["consolidation"])

@@ -151,6 +151,13 @@ def test_sex_and_age_that_are_contradicted_are_unknown(catalogue: TaskCatalogue,
     assert pd.isna(index.loc[study_key(6), "age_years"])
 
 
+def test_an_age_above_90_is_90(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    old = cohorts().assign(age_years=["97"] + ["90"] * (N - 2))
+    ages = run(catalogue, sources, cohort_table=old, images=False).index["age_years"]
+    assert ages.dropna().eq(90.0).all()
+    assert ages.notna().sum() == N - 1
+
+
 def test_study_outside_the_cohorts_table_is_kept_and_never_trained_on(
     catalogue: TaskCatalogue, sources: LabelSourcesConfig
 ) -> None:

@@ -65,10 +65,11 @@ def index() -> pd.DataFrame:
             "study_key": [f"s{number:02d}" for number in range(18)],
             "patient_key": [f"p{number:02d}" for number in range(18)],
             "split": ["train"] * 10 + ["validation"] * 6 + ["train", None],
+            "volume": [f"s{number:02d}" for number in range(16)] + [None, "s17"],
             "lung_nodule": pd.array(labels, dtype="Int8"),
             "cardiomegaly": pd.array(1 - labels, dtype="Int8"),
         }
-    ).astype({"split": "string"})
+    ).astype({"split": "string", "volume": "string"})
     frame.loc[3, list(TASKS)] = pd.NA
     frame.loc[5, "cardiomegaly"] = pd.NA
     return frame

@@ -32,6 +32,7 @@ def _index() -> pd.DataFrame:
             "patient_key": ["p1", "p2", "p3", "p4", "p5", "p5"],
             "cohort": ["development"] * 3 + ["prospective_a"] * 3,
             "split": ["train", "validation", "validation", "test", "test", "test"],
+            "volume": ["s1", "s2", "s3", "s4", "s5", None],
             "nodule": pd.array([1, 1, 0, 1, None, 0], dtype="Int8"),
             "low_lvef": pd.array([None] * 6, dtype="Int8"),
         }

@@ -38,12 +38,14 @@ def studies_to_score(
 
     Raises:
         LabelTableError: the index has no column for a task of the model.
-        StoreError: not one study of these splits has a volume.
+        StoreError: not one study of these splits has a volume, or the store lacks one that the index names.
     """
     if absent := [task for task in tasks if task not in index]:
         raise LabelTableError(f"study_index has no label column for {absent}; run `harmonize` with this catalogue")
     of_splits = index[index["split"].isin(list(splits)).fillna(False)]
-    has_volume = of_splits["study_key"].map(store.__contains__).astype(bool)
+    # the index decides: the store may still hold volumes of studies that have been refused since
+    has_volume = of_splits["volume"].notna()
+    store.require(of_splits["study_key"][has_volume])
     if not has_volume.any():
         raise StoreError(
             f"none of the {len(of_splits)} studies of the splits {list(splits)} has a volume; run `preprocess` first"

@@ -10,7 +10,7 @@ from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.readers import Reading, hashed
 from hyperct_pipeline.labels.splits import SPLITS, refuse_two_patients, refuse_two_splits
 from hyperct_pipeline.labels.tables import as_text, needed_column
-from hyperct_pipeline.pseudonyms import Pseudonyms
+from hyperct_pipeline.pseudonyms import OLDEST_AGE_YEARS, Pseudonyms
 
 STUDY_TYPES = {
     "study_key": "str", "patient_key": "str", "accession_key": "str", "day": "Int64", "status": "str",
@@ -137,7 +137,7 @@ def _cohort_table(cohorts: pd.DataFrame) -> pd.DataFrame:
         if strange:
             expected = ", ".join(filter(None, allowed))
             raise LabelTableError(f"Table 'cohorts': {strange} rows have an unknown {column}; expected {expected}.")
-    age = pd.to_numeric(table["age_years"], errors="coerce").astype("Float64")
+    age = pd.to_numeric(table["age_years"], errors="coerce").astype("Float64").clip(upper=OLDEST_AGE_YEARS)
     sex = table["sex"].str.upper().str[:1]
     blank = table.drop(columns=["sex", "age_years"])
     return blank.mask(blank == "", None).assign(cohort_sex=sex.where(sex.isin(["F", "M"])), cohort_age_years=age)

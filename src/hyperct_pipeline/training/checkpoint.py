@@ -47,6 +47,7 @@ class ModelPackage:
     preprocess_digest: str  # settings that volumes must have been prepared with
     model_id: str  # digest of all weights
     training: dict[str, Any]  # plain JSON values: epoch, metrics, seed; empty for an untrained model
+    preprocess: dict[str, Any]  # the settings behind preprocess_digest as plain JSON values; empty where not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ def make_package(
     task_groups: Mapping[str, str],
     preprocess_digest: str,
     training: Mapping[str, Any],
+    preprocess: Mapping[str, Any] | None = None,
 ) -> ModelPackage:
     """A package of the model as it is now."""
     return ModelPackage(
@@ -77,6 +79,7 @@ def make_package(
         preprocess_digest=preprocess_digest,
         model_id=digest_of_tensors(model.state_dict()),
         training=dict(training),
+        preprocess=dict(preprocess or {}),
     )
 
 
@@ -86,10 +89,11 @@ def untrained_package(
     slices: SliceConfig,
     task_groups: Mapping[str, str],
     preprocess_digest: str,
+    preprocess: Mapping[str, Any] | None = None,
 ) -> ModelPackage:
     """A model of the configured shape at its starting values; tasks in the order of `task_groups`."""
     fresh = HyperCT(build_backbone(backbone), tuple(task_groups), model)
-    return make_package(fresh, backbone, slices, task_groups, preprocess_digest, training={})
+    return make_package(fresh, backbone, slices, task_groups, preprocess_digest, {}, preprocess)
 
 
 def save_package(folder: Path, package: ModelPackage) -> None:
@@ -100,6 +104,7 @@ def save_package(folder: Path, package: ModelPackage) -> None:
         "tasks": list(package.tasks),
         "task_groups": package.task_groups,
         "preprocess_digest": package.preprocess_digest,
+        "preprocess": package.preprocess,
         "backbone": dataclasses.asdict(package.backbone_config)
         | {"weights": Path(package.backbone_config.weights).name},  # a full path would name people and machines
         "model": dataclasses.asdict(package.model_config),
@@ -130,7 +135,8 @@ def load_package(folder: Path | str, device: torch.device | str = "cpu") -> Mode
         model = HyperCT(empty_backbone(backbone), description["tasks"], config).to(device)
         model.load_state_dict(tensors)
         training, groups = dict(description["training"]), dict(description["task_groups"])
-        package = make_package(model, backbone, slices, groups, description["preprocess_digest"], training)
+        prepared = description["preprocess_digest"], training, description["preprocess"]
+        package = make_package(model, backbone, slices, groups, *prepared)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise PackageError(f"model package {folder.name} does not describe its tensors: {error}") from error
     if package.model_id != description["model_id"]:

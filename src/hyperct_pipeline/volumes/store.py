@@ -7,6 +7,7 @@ cannot part: one file, one rename. Layout: npy | JSON | length of the JSON as 8 
 import io
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ class VolumeStore:
 
     def __contains__(self, key: str) -> bool:
         return self.path_of(key).is_file()
+
+    def require(self, keys: Iterable[str]) -> None:
+        """Raises StoreError when a volume is absent, before long work begins."""
+        if absent := sorted(key for key in keys if key not in self):
+            raise StoreError(
+                f"The store lacks {len(absent)} volumes that the study index names, e.g. {absent[:3]}: run "
+                "`kedro run --pipelines=preprocess`, then `kedro run --pipelines=harmonize`."
+            )
 
     def put(self, key: str, stored: StoredVolume) -> None:
         """Writes or replaces one volume; a kill at any moment leaves the old file or the new one, whole."""

@@ -1,6 +1,7 @@
 """Adapters of the `fit` pipeline: train, choose the best epoch, draw the curves."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -83,7 +84,7 @@ def select_best(
     load_trained(trained, checkpoints[best]())
     groups = {task: catalogue.group_of(task) for task in catalogue.ids}
     training = dict(training_history[best]) | {"seed": config.seed}
-    return make_package(trained, backbone, slices, groups, preprocess.digest(), training)
+    return make_package(trained, backbone, slices, groups, preprocess.digest(), training, asdict(preprocess))
 
 
 def draw_training(training_history: Rows) -> Figure:

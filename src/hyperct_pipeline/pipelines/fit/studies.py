@@ -23,6 +23,7 @@ def labelled_studies(
 
     Raises:
         LabelTableError: the index has no column for a task.
+        StoreError: the store lacks a volume that the index names.
     """
     from hyperct_pipeline.training.dataset import LabelledStudies
 
@@ -30,7 +31,9 @@ def labelled_studies(
         raise LabelTableError(f"study_index has no label column for {absent}; run `harmonize` with this catalogue")
     rows = study_index[(study_index["split"] == split).fillna(False).astype(bool)].sort_values("study_key")
     labels = rows[list(tasks)].astype("Float64").fillna(-1).to_numpy(dtype=np.int8)
-    stored = rows["study_key"].map(store.__contains__).to_numpy(dtype=bool)
+    # the index decides: the store may still hold volumes of studies that have been refused since
+    stored = rows["volume"].notna().to_numpy()
+    store.require(rows["study_key"][stored])
     known = (labels >= 0).any(axis=1)
     usable = stored & known
     logger.info(

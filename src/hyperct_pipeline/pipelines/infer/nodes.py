@@ -1,10 +1,12 @@
 """Adapters of the `infer` pipeline: new scans, a trained model, no labels."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.evaluation.new_scans import InferConfig, examples_of_new_scans, new_scans
 from hyperct_pipeline.evaluation.predictions import predictions_table
@@ -39,7 +41,23 @@ def ready_model(
         return trained
     catalogue = load_catalogue(task_catalogue)
     groups = {task: catalogue.group_of(task) for task in catalogue.ids}
-    return untrained_package(backbone, model, slices, groups, preprocess.digest())
+    return untrained_package(backbone, model, slices, groups, preprocess.digest(), asdict(preprocess))
+
+
+def preprocess_of_model(package: ModelPackage) -> PreprocessConfig:
+    """How the model's own scans were prepared: new ones are prepared likewise, whatever the parameters say now.
+
+    Raises:
+        PackageError: the package does not say, or this version of the software prepares scans differently.
+    """
+    settings = PreprocessConfig(**package.preprocess) if package.preprocess else None
+    if settings is None or settings.digest() != package.preprocess_digest:
+        found = "the package does not say how" if settings is None else f"this version makes {settings.digest()}"
+        raise PackageError(
+            f"The model needs scans prepared as {package.preprocess_digest}, but {found}: score with the version of "
+            "hyperct_pipeline that trained the model, or train it again."
+        )
+    return settings
 
 
 def score_new_scans(

@@ -14,7 +14,7 @@ NAMESPACE = "infer"
 
 def create_pipeline(**kwargs: Any) -> Pipeline:
     """The image stages once more under the namespace `infer`, then scoring and explanation."""
-    images = convert.create_pipeline() + quality.create_pipeline() + preprocess.create_pipeline()
+    images = convert.create_pipeline() + quality.create_pipeline() + preprocess.create_pipeline("preprocess_of_model")
     new_scans = images + pipeline(
         [
             node(
@@ -30,6 +30,7 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
                 "package",
                 name="ready_model",
             ),
+            node(nodes.preprocess_of_model, "package", "preprocess_of_model", name="preprocess_of_model"),
             node(
                 nodes.score_new_scans,
                 {

@@ -7,13 +7,17 @@ from kedro.pipeline import Pipeline, node
 from hyperct_pipeline.pipelines.preprocess import nodes
 
 
-def create_pipeline(**_: Any) -> Pipeline:
-    """quality_table, nifti -> volume_store, preprocess_table."""
+def create_pipeline(config: str = "params:preprocess", **_: Any) -> Pipeline:
+    """quality_table, nifti -> volume_store, preprocess_table.
+
+    Args:
+        config: dataset that holds the PreprocessConfig.
+    """
     return Pipeline(
         [
             node(
                 nodes.preprocess_studies,
-                inputs=["quality_table", "nifti", "preprocess_rows_done", "params:preprocess"],
+                inputs=["quality_table", "nifti", "preprocess_rows_done", config],
                 outputs=["volume_store", "preprocess_rows"],
                 name="preprocess_studies",
             ),
