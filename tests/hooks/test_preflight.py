@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 
 from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables
 from hyperct_pipeline.errors import MissingInputError
@@ -14,7 +14,7 @@ def check(catalog: DataCatalog, *inputs: str) -> None:
     hook = PreflightHook()
     required = {"metadata": {"required_input": True}}
     hook.after_catalog_created({"archive": required, "cohorts": required, "labels": required, "other": {}}, {})
-    hook.before_pipeline_run(SimpleNamespace(inputs=lambda: set(inputs)), catalog)
+    hook.before_pipeline_run(SimpleNamespace(inputs=lambda: set(inputs), nodes=[]), catalog)
 
 
 CATALOG = DataCatalog(
@@ -39,3 +39,19 @@ def test_only_what_the_run_reads_is_looked_at() -> None:
     check(CATALOG, "other")
     with pytest.raises(MissingInputError, match=r"^The table 'cohorts' was not given"):
         check(CATALOG, "cohorts")
+
+
+@pytest.mark.parametrize(
+    ("tag", "weights", "fails"),
+    [("fit", "nowhere.pth", True), ("fit", "random", False), ("convert", "nowhere.pth", False)],
+)
+def test_weights_are_looked_for_before_a_training(tag: str, weights: str, fails: bool) -> None:
+    pipeline = SimpleNamespace(inputs=set, nodes=[SimpleNamespace(tags={tag})])
+    catalog = DataCatalog({"params:backbone": MemoryDataset({"weights": weights})})
+    hook = PreflightHook()
+    hook.after_catalog_created({}, {})
+    if not fails:
+        hook.before_pipeline_run(pipeline, catalog)
+        return
+    with pytest.raises(MissingInputError, match="no weight file at nowhere"):
+        hook.before_pipeline_run(pipeline, catalog)

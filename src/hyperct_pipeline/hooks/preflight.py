@@ -7,7 +7,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 
-from hyperct_pipeline.errors import MissingInputError
+from hyperct_pipeline.errors import MissingInputError, WeightsError
 from hyperct_pipeline.hooks.failure_message import root_cause
 
 
@@ -46,7 +46,21 @@ class PreflightHook:
                 if cause is None:
                     raise
                 messages.append(str(cause))
+        messages += _missing_weights(pipeline, catalog)
         if len(messages) == 1:
             raise MissingInputError(messages[0])
         if messages:
             raise MissingInputError("\n".join([f"{len(messages)} inputs are missing.", *(f"- {m}" for m in messages)]))
+
+
+def _missing_weights(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> list[str]:
+    """Why the backbone of a training cannot be built; `hub` fetches the weights now, while somebody is looking."""
+    if not any("fit" in node.tags for node in pipeline.nodes):
+        return []
+    from hyperct_pipeline.model.backbone import BackboneConfig, find_weights
+
+    try:
+        find_weights(BackboneConfig(**catalog["params:backbone"].load()))
+    except WeightsError as error:
+        return [str(error)]
+    return []

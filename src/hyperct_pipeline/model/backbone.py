@@ -36,13 +36,29 @@ def build_backbone(config: BackboneConfig) -> Eva:
     had or do not fit.
     """
     backbone = empty_backbone(config)
-    if config.weights == "random":
+    file = find_weights(config)
+    if file is None:
         _randomise(backbone, torch.Generator().manual_seed(config.seed))
     else:
         logger.info(DINOV3_LICENCE_NOTICE)
-        file = _hub_file(config.name) if config.weights == "hub" else Path(config.weights).expanduser()
         load_backbone_weights(backbone, file)
     return backbone
+
+
+def find_weights(config: BackboneConfig) -> Path | None:
+    """The local weight file, fetched from the hub first where the config says so; None for random weights.
+
+    Raises WeightsError when there is none to be had.
+    """
+    if config.weights == "random":
+        return None
+    file = _hub_file(config.name) if config.weights == "hub" else Path(config.weights).expanduser()
+    if not file.is_file():
+        raise WeightsError(
+            f"no weight file at {file}. Fetch model.safetensors of the timm model (https://huggingface.co/timm) "
+            "and set backbone.weights to its path, or set backbone.weights to 'random'"
+        )
+    return file
 
 
 def empty_backbone(config: BackboneConfig) -> Eva:

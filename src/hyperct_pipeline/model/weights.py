@@ -41,7 +41,7 @@ _HF_NAMES = {
 def load_backbone_weights(backbone: nn.Module, file: Path) -> None:
     """Fill a timm DINOv3 ViT from a local file in timm, Meta or HF layout.
 
-    Raises WeightsError when the file is absent, is not safetensors, or does not fit the architecture.
+    Raises WeightsError when the file is not readable as safetensors or .pth, or does not fit the architecture.
     """
     state = fit_to_biases(to_timm_layout(read_weights(file)), backbone)
     expected = backbone.state_dict()
@@ -56,11 +56,6 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
     `weights_only=True` builds tensors and plain containers and refuses everything that would run code.
     """
-    if not file.is_file():
-        raise WeightsError(
-            f"no weight file at {file}. Fetch model.safetensors of the timm model (https://huggingface.co/timm) "
-            "and set backbone.weights to its path, or set backbone.weights to 'random'"
-        )
     if file.suffix == ".safetensors":
         try:
             return load_file(file)
