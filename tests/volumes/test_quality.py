@@ -6,7 +6,7 @@ from hyperct_pipeline.volumes import quality
 from hyperct_pipeline.volumes.quality import Limits, QualityConfig, judge
 from hyperct_pipeline.volumes.volume import Volume
 
-AFFINE = np.diag([0.5, 0.8, 2.0, 1.0])
+AFFINE = np.diag([0.5, 0.75, 2.0, 1.0])
 
 
 def volume_of(values: list[int], affine: np.ndarray = AFFINE) -> Volume:
@@ -22,9 +22,9 @@ def numbers(volume: Volume) -> dict[str, float]:
 def test_geometry() -> None:
     found = numbers(volume_of([0]))
     assert found["slice_count"] == 10 and found["slice_spacing_mm"] == 2.0
-    assert found["pixel_spacing_mm"] == 0.8 and found["z_extent_mm"] == 20.0
+    assert found["pixel_spacing_mm"] == 0.75 and found["z_extent_mm"] == 20.0
     assert found["field_of_view_mm"] == 5.0 and found["off_ras_axes"] == 0
-    assert numbers(volume_of([0], np.diag([-0.5, -0.8, 2.0, 1.0])))["off_ras_axes"] == 2
+    assert numbers(volume_of([0], np.diag([-0.5, -0.75, 2.0, 1.0])))["off_ras_axes"] == 2
 
 
 def test_shares_and_percentiles() -> None:
