@@ -4,10 +4,12 @@ import pytest
 from hyperct_pipeline.volumes.preprocessing import (
     EmptyVolumeError,
     PreprocessConfig,
+    check_slices_fit,
     preprocess,
     resample,
     resampling_matrix,
 )
+from hyperct_pipeline.volumes.slices import SliceConfig
 from hyperct_pipeline.volumes.volume import Volume
 
 AFFINE = np.array([[0.8, 0, 0, -90], [0, 0.9, 0, -70], [0, 0, 2.5, 15], [0, 0, 0, 1.0]])
@@ -105,7 +107,7 @@ def test_result_does_not_depend_on_how_the_array_ran() -> None:
     one = preprocess(Volume(hu, AFFINE), config)
     other = preprocess(Volume(np.ascontiguousarray(hu[:, ::-1, ::-1]), AFFINE @ flip), config)
     np.testing.assert_array_equal(one.hu, other.hu)
-    np.testing.assert_allclose(one.affine, other.affine, atol=1e-9)
+    np.testing.assert_allclose(one.affine, other.affine, atol=1e-5)  # affines of volumes are float32 numbers
 
 
 @pytest.mark.parametrize(
@@ -134,3 +136,38 @@ def test_digest_follows_every_setting() -> None:
     ]
     assert len({config.digest() for config in configs}) == 5
     assert configs[0].digest() == PreprocessConfig(shape_zyx=(4, 4, 4)).digest()
+
+
+def test_verifying_the_store_is_no_part_of_the_digest() -> None:
+    grid = {"shape_zyx": (4, 4, 4)}
+    assert PreprocessConfig(**grid, verify_store=True).digest() == PreprocessConfig(**grid).digest()
+
+
+GRID = PreprocessConfig(shape_zyx=(48, 72, 60))
+
+
+@pytest.mark.parametrize(
+    ("preprocess_config", "slices", "img_size", "error"),
+    [
+        (GRID, SliceConfig(crop_yx=(64, 48)), (64, 48), None),
+        (GRID, SliceConfig(crop_yx=(72, 60), window_hu=(-900, 1000)), (72, 60), None),
+        (PreprocessConfig(spacing_mm=(3, 2, 2)), SliceConfig(crop_yx=(144, 144)), (144, 144), None),
+        (GRID, SliceConfig(crop_yx=(64, 64)), (64, 48), r"crop_yx \(64, 64\) must equal backbone.img_size \(64, 48\)"),
+        (GRID, SliceConfig(crop_yx=(64, 61)), (64, 61), r"crop_yx \(64, 61\) must not be larger .* \(48, 72, 60\)"),
+        (GRID, SliceConfig(crop_yx=(8, 8), window_hu=(-1001, 900)), (8, 8), r"must lie within preprocess.window_hu"),
+        (GRID, SliceConfig(crop_yx=(8, 8), window_hu=(-100, 1001)), (8, 8), r"must lie within preprocess.window_hu"),
+    ],
+)
+def test_slices_grid_and_backbone_must_fit(
+    preprocess_config: PreprocessConfig, slices: SliceConfig, img_size: tuple[int, int], error: str | None
+) -> None:
+    if error is None:
+        check_slices_fit(preprocess_config, slices, img_size)
+    else:
+        with pytest.raises(ValueError, match=error):
+            check_slices_fit(preprocess_config, slices, img_size)
+
+
+def test_everything_that_does_not_fit_is_named_at_once() -> None:
+    with pytest.raises(ValueError, match=r"img_size.*window_hu.*shape_zyx"):
+        check_slices_fit(GRID, SliceConfig(crop_yx=(99, 99), window_hu=(-2000, 0)), (64, 64))

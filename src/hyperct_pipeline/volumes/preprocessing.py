@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import HyperctError
+from hyperct_pipeline.volumes.slices import SliceConfig
 from hyperct_pipeline.volumes.store import StoredVolume
 from hyperct_pipeline.volumes.volume import Volume, to_ras
 
@@ -34,6 +35,7 @@ class PreprocessConfig:
     spacing_mm: tuple[float, float, float] | None = None  # (z, y, x); shape then differs from scan to scan
     window_hu: tuple[int, int] = (-1000, 1000)  # low, high: values are clipped to it
     padding_hu: int = -1024  # lower values are padding of the scanner, not tissue; clamped before resampling
+    verify_store: bool = False  # a re-run reads all stored voxels and makes damaged volumes again
 
     def __post_init__(self) -> None:
         if (self.shape_zyx is None) == (self.spacing_mm is None):
@@ -45,8 +47,39 @@ class PreprocessConfig:
 
     def digest(self) -> str:
         """Travels with the store, checkpoints and predictions: input made otherwise is refused."""
-        text = json.dumps([PREPROCESSING_VERSION, dataclasses.asdict(self)], sort_keys=True)
+        settings = dataclasses.asdict(self)
+        del settings["verify_store"]  # changes no voxel
+        text = json.dumps([PREPROCESSING_VERSION, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_slices_fit(preprocess: PreprocessConfig, slices: SliceConfig, img_size: tuple[int, int]) -> None:
+    """Grid, crop, windows and backbone must belong together.
+
+    Args:
+        preprocess: of the stored volumes.
+        slices: how these are cut.
+        img_size: (rows, columns) that the backbone takes.
+
+    Raises:
+        ValueError: listing everything that does not fit.
+    """
+    found = []
+    if tuple(slices.crop_yx) != tuple(img_size):
+        found.append(f"slices.crop_yx {slices.crop_yx} must equal backbone.img_size {img_size}")
+    (low, high), (stored_low, stored_high) = slices.window_hu, preprocess.window_hu
+    if not stored_low <= low < high <= stored_high:
+        found.append(
+            f"slices.window_hu {slices.window_hu} must lie within preprocess.window_hu {preprocess.window_hu}: "
+            "values beyond it are no longer in the store"
+        )
+    if preprocess.shape_zyx and any(c > n for c, n in zip(slices.crop_yx, preprocess.shape_zyx[1:], strict=True)):
+        found.append(
+            f"slices.crop_yx {slices.crop_yx} must not be larger than the rows and columns of "
+            f"preprocess.shape_zyx {preprocess.shape_zyx}: the rim would be made of air"
+        )
+    if found:
+        raise ValueError("; ".join(found))
 
 
 class EmptyVolumeError(HyperctError):

@@ -13,7 +13,8 @@ def create_pipeline(**_: Any) -> Pipeline:
         [
             node(
                 nodes.preprocess_studies,
-                inputs=["quality_table", "nifti", "preprocess_rows_done", "params:preprocess"],
+                inputs=["quality_table", "nifti", "preprocess_rows_done", "volume_store_done", "params:preprocess"],
+                # the row last: it says that the study is done
                 outputs=["volume_store", "preprocess_rows"],
                 name="preprocess_studies",
             ),
