@@ -2,8 +2,10 @@
 
 The resampling is that of MONAI's Resize(mode="trilinear", anti_aliasing=True): a Gaussian of sigma (factor - 1) / 2
 per shrinking axis, then linear interpolation between voxel centres. Both are linear and separable, so per axis they
-are one small matrix, and three matrix products do what takes MONAI 15 s for 300 slices in 0.5 s. One difference:
-beyond the border the last voxel is repeated, where MONAI takes 0 HU, which paints water around the body.
+are one small matrix, and three matrix products do what takes MONAI 15 s for 300 slices in 0.4 s. The matrices are
+sparse (ten numbers in a row of 512); as dense ones they would keep all threads of the BLAS busy, and several workers
+on one machine then wait for each other. One difference to MONAI: beyond the border the last voxel is repeated, where
+MONAI takes 0 HU, which paints water around the body.
 """
 
 import dataclasses
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+from scipy.sparse import csr_array
 
 from hyperct_pipeline.errors import HyperctError
 from hyperct_pipeline.volumes.slices import SliceConfig
@@ -22,7 +25,7 @@ from hyperct_pipeline.volumes.store import StoredVolume
 from hyperct_pipeline.volumes.volume import Volume, to_ras
 
 # Part of the digest: raise it when the same input and settings give other voxels.
-PREPROCESSING_VERSION = "1"
+PREPROCESSING_VERSION = "2"
 # The Gaussian ends after so many sigmas.
 TRUNCATE_SIGMAS = 4.0
 
@@ -120,11 +123,12 @@ def resample(
         float32 (Z, Y, X) HU, and the affine of the new grid.
     """
     along_z, along_y, along_x = (
-        resampling_matrix(*axis) for axis in zip(volume.hu.shape, shape_zyx, factors_zyx, strict=True)
+        csr_array(resampling_matrix(*axis)) for axis in zip(volume.hu.shape, shape_zyx, factors_zyx, strict=True)
     )
     in_plane = np.empty((volume.hu.shape[0], *shape_zyx[1:]), dtype=np.float32)
     for index, image in enumerate(volume.hu):  # slice by slice: no float copy of the whole scan
-        in_plane[index] = along_y @ np.maximum(image, lowest_hu).astype(np.float32) @ along_x.T
+        rows = along_y @ np.maximum(image, lowest_hu).astype(np.float32)
+        in_plane[index] = (along_x @ np.ascontiguousarray(rows.T)).T
     values = (along_z @ in_plane.reshape(len(in_plane), -1)).reshape(shape_zyx)
 
     to_old_index = np.eye(4)  # new index (x, y, z, 1) -> old one
