@@ -1,13 +1,17 @@
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+import pytest
 
-from hyperct_pipeline.errors import StoreError
-from hyperct_pipeline.volumes.quality import CHECKS, Limits, QualityConfig
-from hyperct_pipeline.volumes.quality_report import quality_montage, quality_table
-from hyperct_pipeline.volumes.volume import Volume
+from hyperct_pipeline.volumes import quality_report
+from hyperct_pipeline.volumes.quality import Limits, QualityConfig
+from hyperct_pipeline.volumes.quality_checks import CHECKS
+from hyperct_pipeline.volumes.quality_report import examine_all, quality_table, worst_first
+from hyperct_pipeline.volumes.volume import Volume, write_nifti
 
-CONFIG = QualityConfig(limits={"lung_share": Limits(warn_below=0.2, reject_below=0.1)}, montage_studies=2)
+CONFIG = QualityConfig(limits={"lung_share": Limits(warn_below=0.2, reject_below=0.1)})
 
 
 def volume(lung_share: float) -> Volume:
@@ -16,39 +20,87 @@ def volume(lung_share: float) -> Volume:
     return Volume(hu, np.diag([1.0, 1.0, 2.0, 1.0]))
 
 
-def broken() -> Volume:
-    raise StoreError("damaged")
+VOLUMES = {"a": volume(0.5), "b": volume(0.15), "d": volume(0.05)}
 
 
-MANIFEST = pd.DataFrame(
-    {
-        "study_key": ["a", "b", "c", "d", "e"],
-        "status": ["converted", "converted", "refused", "converted", "converted"],
-        "output_sha256": ["1", "2", None, "4", "5"],
-    }
-)
-VOLUMES = {"a": lambda: volume(0.5), "b": lambda: volume(0.15), "d": lambda: volume(0.05), "e": broken}
+def by_key(examined: Iterable[tuple[dict[str, Any], bytes | None]]) -> dict[str, dict[str, Any]]:
+    return {row["study_key"]: row for row, _ in examined}
 
 
-def test_one_row_per_converted_study() -> None:
-    table = quality_table(MANIFEST, VOLUMES, CONFIG).set_index("study_key")
-    assert table["verdict"].to_dict() == {"a": "accept", "b": "warn", "d": "reject", "e": "reject"}
-    assert table["reason_codes"].to_dict() == {
-        "a": "", "b": "LOW_LUNG_SHARE", "d": "LOW_LUNG_SHARE", "e": "NIFTI_UNREADABLE",
-    }  # fmt: skip
-    assert table["output_sha256"].to_dict() == {"a": "1", "b": "2", "d": "4", "e": "5"}
-    assert table.loc["a", "slice_count"] == 6 and table.loc["e", list(CHECKS)].isna().all()
+def test_one_row_per_converted_study(files, manifest_of) -> None:
+    manifest, found = manifest_of(**VOLUMES), files(**VOLUMES)
+    examined = list(examine_all(manifest, found, {}, ()))
+    assert {row["study_key"] for row, picture in examined if picture} == {"a", "b", "d"}
+    table = quality_table(manifest, by_key(examined), CONFIG).set_index("study_key")
+    assert table["verdict"].to_dict() == {"a": "accept", "b": "warn", "d": "reject"}
+    assert table["reason_codes"].to_dict() == {"a": "", "b": "LOW_LUNG_SHARE", "d": "LOW_LUNG_SHARE"}
+    assert table["output_sha256"].to_dict() == {key: volume.digest() for key, volume in VOLUMES.items()}
+    assert table.loc["a", "slice_count"] == 6 and table["lung_share"].tolist() == [0.5, 0.15, 0.05]
+    assert set(table["scanner"]) == {"ACME CT1"}
 
 
-def test_montage_shows_the_worst_first() -> None:
-    table = quality_table(MANIFEST, VOLUMES, CONFIG)
-    figure = quality_montage(table, VOLUMES, CONFIG)
-    assert isinstance(figure, Figure)
-    assert [axes.get_title().split()[0] for axes in figure.axes] == ["d", "b"]
-    image = figure.axes[0].images[0].get_array()
-    assert image.shape == (10 + 12, 2 * 10)  # axial above coronal (12 mm in 1 mm pixels), two windows
+def test_what_cannot_be_read_is_a_row_with_a_reason_and_a_remedy(files, manifest_of, caplog) -> None:
+    manifest, found = manifest_of(**VOLUMES), files(**VOLUMES)
+    write_nifti(volume(0.51), found["a"].path)
+    found["b"].path.write_bytes(found["b"].path.read_bytes()[:-9])
+    found["d"].path.unlink()
+    rows = by_key(examine_all(manifest, found, {}, ()))
+    with caplog.at_level("WARNING"):
+        table = quality_table(manifest, rows, CONFIG).set_index("study_key")
+    assert table["reason_codes"].to_dict() == {"a": "NIFTI_CHANGED", "b": "NIFTI_UNREADABLE", "d": "NIFTI_MISSING"}
+    assert set(table["verdict"]) == {"reject"} and table[list(CHECKS)].isna().all(axis=None)
+    assert table["message"].str.contains("--pipelines=convert").all()
+    assert "1 converted volumes are NIFTI_MISSING" in caplog.text
+    # a folder that lists no such file is the same
+    del found["d"]
+    assert by_key(examine_all(manifest, found, {}, ()))["d"]["reason"] == "NIFTI_MISSING"
 
 
-def test_montage_of_an_empty_archive() -> None:
-    table = quality_table(MANIFEST.iloc[2:3], {}, CONFIG)
-    assert table.empty and quality_montage(table, {}, CONFIG).axes == []
+def test_only_what_is_new_or_changed_is_read_again(files, manifest_of, monkeypatch) -> None:
+    manifest, found = manifest_of(**VOLUMES), files(**VOLUMES)
+    done = by_key(examine_all(manifest, found, {}, ()))
+
+    def again(manifest: pd.DataFrame = manifest, pictures: str = "abd") -> set[str]:
+        return set(by_key(examine_all(manifest, found, done, pictures)))
+
+    assert again() == set()
+    assert again(pictures="ad") == {"b"}
+    assert again(manifest.assign(output_sha256=["x", *manifest["output_sha256"][1:]])) == {"a"}
+    assert again(manifest.assign(warnings=["LOSSY", "", "", ""])) == {"a"}
+    found["d"].path.unlink()
+    assert again() == {"d"}
+    done |= by_key(examine_all(manifest, found, done, "abd"))
+    write_nifti(VOLUMES["d"], found["d"].path)  # it is back
+    assert again() == {"d"}
+    done |= by_key(examine_all(manifest, found, done, "abd"))
+    assert again() == set()
+    monkeypatch.setattr(quality_report, "CHECKS_VERSION", "next")
+    assert again() == set("abd")
+
+
+def test_other_limits_need_no_reading(files, manifest_of) -> None:
+    manifest, found = manifest_of(**VOLUMES), files(**VOLUMES)
+    rows = by_key(examine_all(manifest, found, {}, ()))
+    strict = QualityConfig(limits={"slice_count": Limits(reject_below=7)})
+    assert set(quality_table(manifest, rows, strict)["reason_codes"]) == {"LOW_SLICE_COUNT"}
+
+
+def test_problems_come_first(files, manifest_of) -> None:
+    manifest, found = manifest_of(**VOLUMES), files(**VOLUMES)
+    table = quality_table(manifest, by_key(examine_all(manifest, found, {}, ())), CONFIG)
+    assert worst_first(table)["study_key"].tolist() == ["d", "b", "a"]
+
+
+@pytest.mark.parametrize("warnings", ["LOSSY", "CONTRAST;LOSSY"])
+def test_loss_that_the_conversion_saw_is_judged(files, manifest_of, warnings: str) -> None:
+    one = {"a": volume(0.5)}
+    manifest = manifest_of(**one).assign(warnings=warnings)
+    config = QualityConfig(limits={"lossy": Limits(warn_above=0)})
+    rows = by_key(examine_all(manifest, files(**one), {}, ()))
+    assert quality_table(manifest, rows, config)["reason_codes"].tolist() == ["HIGH_LOSSY"]
+
+
+def test_an_empty_archive(manifest_of) -> None:
+    manifest = manifest_of()
+    assert list(examine_all(manifest, {}, {}, ())) == []
+    assert quality_table(manifest, {}, CONFIG).empty

@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -51,8 +53,56 @@ def test_every_cut_and_every_changed_end_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "s1.npy").write_bytes(content[:end])
         with pytest.raises(StoreError, match="damaged"):
             store.get("s1")
+        assert not store.holds("s1", STORED.digest())
     (tmp_path / "s1.npy").write_bytes(content + b"x")
     with pytest.raises(StoreError, match="damaged"):
+        store.get("s1")
+
+
+def test_a_flipped_bit_is_noticed_outside_the_voxels_at_once_and_within_on_demand(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path)
+    store.put("s1", STORED)
+    content = (tmp_path / "s1.npy").read_bytes()
+    voxels = range(content.index(b"\n") + 1, content.index(b"\n") + 1 + STORED.hu.nbytes)
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        (tmp_path / "s1.npy").write_bytes(damaged)
+        assert store.holds("s1", STORED.digest()) == (position in voxels), position
+        assert not store.holds("s1", STORED.digest(), verify=True)
+        with pytest.raises(StoreError, match=r"s1 is damaged.*--pipelines=preprocess"):
+            store.verify("s1")
+
+
+def test_holds_tells_volumes_apart(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path)
+    assert not store.holds("s1", STORED.digest())
+    store.put("s1", STORED)
+    assert store.holds("s1", STORED.digest()) and store.holds("s1", STORED.digest(), verify=True)
+    np.testing.assert_array_equal(store.verify("s1").hu, STORED.hu)
+    assert not store.holds("s1", "0" * 64)
+
+
+def test_digest_follows_voxels_and_description() -> None:
+    changed = STORED.hu.copy()
+    changed[0, 0, 0] += 1
+    variants = [
+        STORED,
+        dataclasses.replace(STORED, hu=changed),
+        dataclasses.replace(STORED, affine=STORED.affine * 2),
+        dataclasses.replace(STORED, kept_slices=np.array([0, 2, 4])),
+        dataclasses.replace(STORED, preprocess_digest="abd"),
+    ]
+    assert len({variant.digest() for variant in variants}) == 5
+
+
+def test_files_of_the_earlier_format_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path)
+    with (tmp_path / "s1.npy").open("wb") as stream:
+        np.save(stream, STORED.hu)
+        text = json.dumps(STORED.description()).encode()
+        stream.write(text + len(text).to_bytes(8, "little") + b"HCTSTOR1")
+    with pytest.raises(StoreError, match=r"earlier format without a digest.*--pipelines=preprocess"):
         store.get("s1")
 
 

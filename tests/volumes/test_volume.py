@@ -93,3 +93,27 @@ def test_wrong_arrays_are_refused() -> None:
         Volume(HU.astype(np.int32), AFFINE)
     with pytest.raises(ValueError, match=r"\(4, 4\) affine"):
         Volume(HU, AFFINE[:3])
+
+
+def test_digest_is_the_same_after_a_file_at_any_compression(tmp_path: Path) -> None:
+    oblique = np.array(
+        [[0.7031, 0.0123, -0.1, 12.3456], [-0.0123, 0.8, 0.3, -0.0], [0.1, -0.3, 2.5, -1e3], [0, 0, 0, 1]]
+    )
+    volume = Volume(HU, oblique)
+    for name, level in (("a.nii.gz", 1), ("b.nii.gz", 9), ("c.nii", 1)):
+        write_nifti(volume, tmp_path / name, gzip_level=level)
+        assert read_nifti(tmp_path / name).digest() == volume.digest()
+    np.testing.assert_allclose(volume.affine, oblique, rtol=6e-8)  # half a step of float32
+
+
+def test_digest_follows_voxels_affine_and_shape() -> None:
+    changed = HU.copy()
+    changed[0, 0, 0] += 1
+    moved = AFFINE.copy()
+    moved[0, 3] += 0.001
+    volumes = [Volume(HU, AFFINE), Volume(changed, AFFINE), Volume(HU, moved), Volume(HU.reshape(4, 3, 5), AFFINE)]
+    assert len({volume.digest() for volume in volumes}) == 4
+
+
+def test_digest_does_not_depend_on_how_the_array_lies_in_memory() -> None:
+    assert Volume(np.asfortranarray(HU), AFFINE).digest() == Volume(HU, AFFINE).digest()

@@ -2,6 +2,7 @@
 
 from hyperct_pipeline.datasets.checkpoints import CheckpointFolder, ModelPackageFolder
 from hyperct_pipeline.datasets.figure import FigureFile
+from hyperct_pipeline.datasets.file_folder import FileFolder
 from hyperct_pipeline.datasets.nifti_folder import NiftiFolder
 from hyperct_pipeline.datasets.raw_input import ArchiveFolder, RawTable, RawTables
 from hyperct_pipeline.datasets.record_folder import RecordFolder
@@ -15,6 +16,7 @@ __all__ = [
     "CheckpointFolder",
     "CsvTable",
     "FigureFile",
+    "FileFolder",
     "JsonDocument",
     "ModelPackageFolder",
     "NiftiFolder",

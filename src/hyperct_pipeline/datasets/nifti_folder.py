@@ -1,20 +1,18 @@
 """Converted CT volumes and saliency maps: one NIfTI file per key."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from kedro.io import AbstractDataset
 
 from hyperct_pipeline.atomic_file import replacing_folder
-from hyperct_pipeline.volumes.volume import ScalarVolume, Volume, read_nifti, write_nifti
+from hyperct_pipeline.volumes.converted import NiftiFile
+from hyperct_pipeline.volumes.volume import ScalarVolume, Volume, write_nifti
 
-LazyVolumes = dict[str, Callable[[], Volume]]
 
-
-class NiftiFolder(AbstractDataset[dict[str, Volume | ScalarVolume], LazyVolumes]):
-    """A folder of `<key>.nii.gz` files, written atomically; loading gives one function per file.
+class NiftiFolder(AbstractDataset[dict[str, Volume | ScalarVolume], dict[str, NiftiFile]]):
+    """A folder of `<key>.nii.gz` files, written atomically; loading gives one `NiftiFile` per file,
+    which reads its volume when called.
 
     Which keys are valid is said by the table that goes with the folder, never by the listing.
 
@@ -38,10 +36,10 @@ class NiftiFolder(AbstractDataset[dict[str, Volume | ScalarVolume], LazyVolumes]
         self._gzip_level = gzip_level
         self.metadata = metadata
 
-    def load(self) -> LazyVolumes:
-        """Map each key to a function that reads its volume."""
+    def load(self) -> dict[str, NiftiFile]:
+        """Map each key to its file."""
         files = sorted(self._folder.glob("[!.]*.nii.gz")) if self._folder.is_dir() else []
-        return {file.name.removesuffix(".nii.gz"): partial(read_nifti, file) for file in files}
+        return {file.name.removesuffix(".nii.gz"): NiftiFile(file) for file in files}
 
     def save(self, data: dict[str, Volume | ScalarVolume]) -> None:
         """Write each volume to its own file."""

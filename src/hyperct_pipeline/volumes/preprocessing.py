@@ -2,8 +2,10 @@
 
 The resampling is that of MONAI's Resize(mode="trilinear", anti_aliasing=True): a Gaussian of sigma (factor - 1) / 2
 per shrinking axis, then linear interpolation between voxel centres. Both are linear and separable, so per axis they
-are one small matrix, and three matrix products do what takes MONAI 15 s for 300 slices in 0.5 s. One difference:
-beyond the border the last voxel is repeated, where MONAI takes 0 HU, which paints water around the body.
+are one small matrix, and three matrix products do what takes MONAI 15 s for 300 slices in 0.4 s. The matrices are
+sparse (ten numbers in a row of 512); as dense ones they would keep all threads of the BLAS busy, and several workers
+on one machine then wait for each other. One difference to MONAI: beyond the border the last voxel is repeated, where
+MONAI takes 0 HU, which paints water around the body.
 """
 
 import dataclasses
@@ -15,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+from scipy.sparse import csr_array
 
 from hyperct_pipeline.errors import HyperctError
+from hyperct_pipeline.volumes.slices import SliceConfig
 from hyperct_pipeline.volumes.store import StoredVolume
 from hyperct_pipeline.volumes.volume import Volume, to_ras
 
 # Part of the digest: raise it when the same input and settings give other voxels.
-PREPROCESSING_VERSION = "1"
+PREPROCESSING_VERSION = "2"
 # The Gaussian ends after so many sigmas.
 TRUNCATE_SIGMAS = 4.0
 
@@ -34,6 +38,7 @@ class PreprocessConfig:
     spacing_mm: tuple[float, float, float] | None = None  # (z, y, x); shape then differs from scan to scan
     window_hu: tuple[int, int] = (-1000, 1000)  # low, high: values are clipped to it
     padding_hu: int = -1024  # lower values are padding of the scanner, not tissue; clamped before resampling
+    verify_store: bool = False  # a re-run reads all stored voxels and makes damaged volumes again
 
     def __post_init__(self) -> None:
         if (self.shape_zyx is None) == (self.spacing_mm is None):
@@ -45,8 +50,39 @@ class PreprocessConfig:
 
     def digest(self) -> str:
         """Travels with the store, checkpoints and predictions: input made otherwise is refused."""
-        text = json.dumps([PREPROCESSING_VERSION, dataclasses.asdict(self)], sort_keys=True)
+        settings = dataclasses.asdict(self)
+        del settings["verify_store"]  # changes no voxel
+        text = json.dumps([PREPROCESSING_VERSION, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_slices_fit(preprocess: PreprocessConfig, slices: SliceConfig, img_size: tuple[int, int]) -> None:
+    """Grid, crop, windows and backbone must belong together.
+
+    Args:
+        preprocess: of the stored volumes.
+        slices: how these are cut.
+        img_size: (rows, columns) that the backbone takes.
+
+    Raises:
+        ValueError: listing everything that does not fit.
+    """
+    found = []
+    if tuple(slices.crop_yx) != tuple(img_size):
+        found.append(f"slices.crop_yx {slices.crop_yx} must equal backbone.img_size {img_size}")
+    (low, high), (stored_low, stored_high) = slices.window_hu, preprocess.window_hu
+    if not stored_low <= low < high <= stored_high:
+        found.append(
+            f"slices.window_hu {slices.window_hu} must lie within preprocess.window_hu {preprocess.window_hu}: "
+            "values beyond it are no longer in the store"
+        )
+    if preprocess.shape_zyx and any(c > n for c, n in zip(slices.crop_yx, preprocess.shape_zyx[1:], strict=True)):
+        found.append(
+            f"slices.crop_yx {slices.crop_yx} must not be larger than the rows and columns of "
+            f"preprocess.shape_zyx {preprocess.shape_zyx}: the rim would be made of air"
+        )
+    if found:
+        raise ValueError("; ".join(found))
 
 
 class EmptyVolumeError(HyperctError):
@@ -87,11 +123,12 @@ def resample(
         float32 (Z, Y, X) HU, and the affine of the new grid.
     """
     along_z, along_y, along_x = (
-        resampling_matrix(*axis) for axis in zip(volume.hu.shape, shape_zyx, factors_zyx, strict=True)
+        csr_array(resampling_matrix(*axis)) for axis in zip(volume.hu.shape, shape_zyx, factors_zyx, strict=True)
     )
     in_plane = np.empty((volume.hu.shape[0], *shape_zyx[1:]), dtype=np.float32)
     for index, image in enumerate(volume.hu):  # slice by slice: no float copy of the whole scan
-        in_plane[index] = along_y @ np.maximum(image, lowest_hu).astype(np.float32) @ along_x.T
+        rows = along_y @ np.maximum(image, lowest_hu).astype(np.float32)
+        in_plane[index] = (along_x @ np.ascontiguousarray(rows.T)).T
     values = (along_z @ in_plane.reshape(len(in_plane), -1)).reshape(shape_zyx)
 
     to_old_index = np.eye(4)  # new index (x, y, z, 1) -> old one

@@ -1,27 +1,18 @@
-"""Is a converted volume what a chest CT looks like? One number per check, limits in the parameters, one verdict.
+"""Does what was measured in a volume fit a chest CT? Limits in the parameters turn numbers into one verdict.
 
-A check never judges; it measures. Limits turn its number into accept, warn or reject, and the worst one counts.
+Numbers are measured once per volume and kept (`quality_checks`); judging them again under other limits takes seconds.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from hyperct_pipeline.volumes.volume import Volume, orientation_of
+from hyperct_pipeline.volumes.quality_checks import CHECKS
 
 ACCEPT, WARN, REJECT = "accept", "warn", "reject"
-# Shares and percentiles come from about so many voxels, evenly thinned in plane: exact to a per mille.
-SAMPLE_VOXELS = 2_000_000
-
-# Borders in HU; what lies between two tissues counts for neither.
-AIR_BELOW_HU = -950
-LUNG_HU = (-950, -600)
-SOFT_TISSUE_HU = (-50, 150)
-BONE_ABOVE_HU = 300
+WORST_FIRST = (REJECT, WARN, ACCEPT)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -33,8 +24,10 @@ class Limits:
     warn_above: float | None = None
     reject_above: float | None = None
 
-    def judge(self, value: float) -> tuple[str, str]:
-        """Verdict, and the side it fell on: LOW, HIGH or blank."""
+    def judge(self, value: float | None) -> tuple[str, str]:
+        """Verdict, and what is wrong: LOW, HIGH, UNDEFINED (a warning) or blank."""
+        if value is None:
+            return WARN, "UNDEFINED"
         for verdict, low, high in (
             (REJECT, self.reject_below, self.reject_above),
             (WARN, self.warn_below, self.warn_above),
@@ -48,131 +41,33 @@ class Limits:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class QualityConfig:
-    """Limits by name of the check, and how the page to look at is made."""
+    """Limits by name of the check, and how the pages to look at are made."""
 
     limits: dict[str, Limits]
-    montage_studies: int = 16  # most studies on the page, worst verdicts first
+    montage_studies: int = 16  # most studies on the one figure for MLflow and Kedro-Viz, worst verdicts first
+    page_studies: int = 500  # studies per HTML page
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.limits) - set(CHECKS)):
             raise ValueError(f"no such checks: {unknown}; there are {sorted(CHECKS)}")
+        if min(self.montage_studies, self.page_studies) < 1:
+            raise ValueError("montage_studies and page_studies must be 1 or more")
 
 
 @dataclasses.dataclass(frozen=True)
-class Quality:
-    """Numbers of all checks, the verdict, and codes such as LOW_LUNG_SHARE for what is wrong."""
+class Judgement:
+    """The verdict, and codes such as LOW_LUNG_SHARE for what is wrong."""
 
-    numbers: dict[str, float]
     verdict: str
     reasons: tuple[str, ...]
 
 
-def judge(volume: Volume, config: QualityConfig) -> Quality:
-    """Measures a volume by all checks and compares with the limits."""
-    step = max(1, round((volume.hu.size / SAMPLE_VOXELS) ** 0.5))
-    voxels = volume.hu[:, ::step, ::step].ravel()
-    values = {name: check(volume, voxels) for name, check in CHECKS.items()}
+def judge(numbers: Mapping[str, float | None], limits: Mapping[str, Limits]) -> Judgement:
+    """The worst verdict that any limit gives, and every reason."""
     verdicts, reasons = {ACCEPT}, []
-    for name, limits in config.limits.items():
-        verdict, side = limits.judge(values[name])
+    for name, limit in limits.items():
+        verdict, wrong = limit.judge(numbers[name])
         verdicts.add(verdict)
-        if side:
-            reasons.append(f"{side}_{name.upper()}")
-    worst = next(verdict for verdict in (REJECT, WARN, ACCEPT) if verdict in verdicts)
-    return Quality(values, worst, tuple(reasons))
-
-
-Voxels = NDArray[np.int16]
-
-
-def slice_count(volume: Volume, _: Voxels) -> float:
-    """Number of slices."""
-    return float(volume.hu.shape[0])
-
-
-def slice_spacing_mm(volume: Volume, _: Voxels) -> float:
-    """Distance between slices."""
-    return volume.spacing_mm[0]
-
-
-def pixel_spacing_mm(volume: Volume, _: Voxels) -> float:
-    """The larger of both in-plane spacings."""
-    return max(volume.spacing_mm[1:])
-
-
-def z_extent_mm(volume: Volume, _: Voxels) -> float:
-    """Height of the scan, whole voxels."""
-    return float(volume.hu.shape[0] * volume.spacing_mm[0])
-
-
-def field_of_view_mm(volume: Volume, _: Voxels) -> float:
-    """The smaller in-plane extent, whole voxels."""
-    rows, columns = volume.hu.shape[1:]
-    row_mm, column_mm = volume.spacing_mm[1:]
-    return float(min(rows * row_mm, columns * column_mm))
-
-
-def hu_percentile_1(_: Volume, voxels: Voxels) -> float:
-    """1st percentile, HU: air or padding."""
-    return float(np.percentile(voxels, 1))
-
-
-def hu_percentile_50(_: Volume, voxels: Voxels) -> float:
-    """Median, HU."""
-    return float(np.percentile(voxels, 50))
-
-
-def hu_percentile_99(_: Volume, voxels: Voxels) -> float:
-    """99th percentile, HU: bone."""
-    return float(np.percentile(voxels, 99))
-
-
-def air_share(_: Volume, voxels: Voxels) -> float:
-    """Share of voxels that are air or padding."""
-    return float(np.mean(voxels < AIR_BELOW_HU))
-
-
-def lung_share(_: Volume, voxels: Voxels) -> float:
-    """Share of voxels that may be lung."""
-    return float(np.mean((voxels >= LUNG_HU[0]) & (voxels < LUNG_HU[1])))
-
-
-def soft_tissue_share(_: Volume, voxels: Voxels) -> float:
-    """Share of voxels that may be soft tissue or blood."""
-    return float(np.mean((voxels >= SOFT_TISSUE_HU[0]) & (voxels < SOFT_TISSUE_HU[1])))
-
-
-def bone_share(_: Volume, voxels: Voxels) -> float:
-    """Share of voxels that may be bone, calcium or metal."""
-    return float(np.mean(voxels > BONE_ABOVE_HU))
-
-
-def constant_slices(volume: Volume, _: Voxels) -> float:
-    """Number of slices that show a single value."""
-    return float(np.sum(volume.hu.min(axis=(1, 2)) == volume.hu.max(axis=(1, 2))))
-
-
-def off_ras_axes(volume: Volume, _: Voxels) -> float:
-    """Number of axes that do not run as RAS wants."""
-    return float(sum(a != b for a, b in zip(orientation_of(volume.affine), "RAS", strict=True)))
-
-
-CHECKS: dict[str, Callable[[Volume, Voxels], float]] = {
-    check.__name__: check
-    for check in (
-        slice_count,
-        slice_spacing_mm,
-        pixel_spacing_mm,
-        z_extent_mm,
-        field_of_view_mm,
-        hu_percentile_1,
-        hu_percentile_50,
-        hu_percentile_99,
-        air_share,
-        lung_share,
-        soft_tissue_share,
-        bone_share,
-        constant_slices,
-        off_ras_axes,
-    )
-}
+        if wrong:
+            reasons.append(f"{wrong}_{name.upper()}")
+    return Judgement(next(verdict for verdict in WORST_FIRST if verdict in verdicts), tuple(reasons))

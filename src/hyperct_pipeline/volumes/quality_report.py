@@ -1,84 +1,121 @@
-"""Quality of a whole archive: a table with one row per converted study, and a page of images to skim."""
+"""Quality of a whole archive: each volume is read once, and a table tells every converted study's verdict.
+
+A finished row says of which volume (digest, size of its file) and by which version of the checks it was measured;
+what is new or changed is measured again, and what could not be read is tried again.
+"""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from hyperct_pipeline.errors import StoreError
+from hyperct_pipeline.volumes.converted import (
+    REMEDIES,
+    ConvertedVolumeError,
+    NiftiFile,
+    NiftiFiles,
+    converted_volume,
+)
 from hyperct_pipeline.volumes.progress import Progress
-from hyperct_pipeline.volumes.quality import ACCEPT, CHECKS, REJECT, WARN, Quality, QualityConfig, judge
-from hyperct_pipeline.volumes.volume import Volume
+from hyperct_pipeline.volumes.quality import REJECT, WORST_FIRST, Judgement, QualityConfig, judge
+from hyperct_pipeline.volumes.quality_checks import CHECKS, CHECKS_VERSION, measure
+from hyperct_pipeline.volumes.thumbnail import thumbnail
 
 logger = logging.getLogger(__name__)
 
-# Names and (low, high) HU of the windows radiologists use.
-WINDOWS_HU = {"lung": (-1350, 150), "mediastinum": (-160, 240)}
+Row = dict[str, Any]
+Rows = Mapping[str, Mapping[str, Any]]
+
 _COLUMN_TYPES = {
     "study_key": "string",
     "verdict": "string",  # accept / warn / reject
     "reason_codes": "string",  # joined by ";"
+    "message": "string",  # what to do, where the volume could not be read
+    "scanner": "string",
     "output_sha256": "string",  # of the volume that was judged
-    **dict.fromkeys(CHECKS, "Float64"),  # null where the volume could not be read
+    **dict.fromkeys(CHECKS, "Float64"),  # null where the volume could not be read or the number is not defined
 }
 
-LazyVolumes = Mapping[str, Callable[[], Volume]]
+
+def examine_all(
+    manifest: pd.DataFrame, files: NiftiFiles, done: Rows, pictures: Collection[str]
+) -> Iterator[tuple[Row, bytes | None]]:
+    """A row per converted study that is new or changed, and its thumbnail where the volume could be read.
+
+    Args:
+        manifest: of the conversion.
+        files: NIfTI by study key.
+        done: rows of earlier runs by study key.
+        pictures: keys of the studies that have a thumbnail.
+    """
+    wanted = [_wanted(study, files) for study in _converted(manifest)]
+    todo = [row for row in wanted if not (row["study_key"] in pictures and _is_done(row, done.get(row["study_key"])))]
+    progress = Progress("quality", len(todo))
+    for row in todo:
+        examined, picture = examine(row, files.get(row["study_key"]))
+        progress.count(usable=picture is not None)
+        yield examined, picture
 
 
-def quality_table(manifest: pd.DataFrame, volumes: LazyVolumes, config: QualityConfig) -> pd.DataFrame:
+def examine(wanted: Row, file: NiftiFile | None) -> tuple[Row, bytes | None]:
+    """One study: what was asked for, with its numbers or the reason why there are none; and its thumbnail."""
+    try:
+        volume = converted_volume(file, wanted["output_sha256"])
+    except ConvertedVolumeError as error:
+        return wanted | {"reason": str(error), "numbers": {}}, None
+    numbers = measure(volume, frozenset(wanted["warnings"].split(";")))
+    return wanted | {"reason": "", "numbers": numbers}, thumbnail(volume)
+
+
+def quality_table(manifest: pd.DataFrame, rows: Rows, config: QualityConfig) -> pd.DataFrame:
     """One row per converted study of the manifest, in its order."""
-    converted = manifest[manifest["status"] == "converted"]
-    progress = Progress("quality", len(converted))
-    rows = []
-    for key, sha256 in zip(converted["study_key"], converted["output_sha256"], strict=True):
-        try:
-            quality = judge(volumes[key](), config)
-        except StoreError:
-            quality = Quality({}, REJECT, ("NIFTI_UNREADABLE",))
-        progress.count(usable=quality.verdict != REJECT)
-        rows.append(
-            {
-                "study_key": key,
-                "verdict": quality.verdict,
-                "reason_codes": ";".join(quality.reasons),
-                "output_sha256": sha256,
-                **quality.numbers,
-            }
-        )
-    table = pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
+    table = pd.DataFrame(
+        [_judged(rows[study["study_key"]], config) | {"scanner": study["scanner"]} for study in _converted(manifest)],
+        columns=list(_COLUMN_TYPES),
+    ).astype(_COLUMN_TYPES)
     logger.info("Verdicts: %s", table["verdict"].value_counts().to_dict())
+    for reason, remedy in REMEDIES.items():
+        if count := int((table["reason_codes"] == reason).sum()):
+            logger.warning("%d converted volumes are %s. %s", count, reason, remedy)
     return table
 
 
-def quality_montage(table: pd.DataFrame, volumes: LazyVolumes, config: QualityConfig) -> Figure:
-    """Axial and coronal mid-slices of the worst studies, each in the lung and the mediastinal window."""
-    order = table["verdict"].map({REJECT: 0, WARN: 1, ACCEPT: 2})
-    readable = table[table["slice_count"].notna()]
-    shown = readable.assign(order=order).sort_values(["order", "study_key"]).head(config.montage_studies)
-    columns = min(4, max(1, len(shown)))
-    rows = max(1, -(-len(shown) // columns))
-    figure = Figure(figsize=(3.2 * columns, 3.4 * rows), layout="constrained")
-    figure.suptitle(f"{len(shown)} of {len(table)} studies, problems first")
-    for place, study in enumerate(shown.itertuples(), start=1):
-        axes = figure.add_subplot(rows, columns, place)
-        axes.imshow(_four_views(volumes[str(study.study_key)]()), cmap="gray", vmin=0, vmax=1)
-        axes.set_axis_off()
-        reasons = str(study.reason_codes).replace(";", "\n")
-        axes.set_title(f"{study.study_key}\n{study.verdict} {reasons}", fontsize=6)
-    return figure
+def worst_first(table: pd.DataFrame) -> pd.DataFrame:
+    """The quality table with problem studies first."""
+    order = {verdict: rank for rank, verdict in enumerate(WORST_FIRST)}
+    return table.assign(order=table["verdict"].map(order)).sort_values(["order", "study_key"]).drop(columns="order")
 
 
-def _four_views(volume: Volume) -> NDArray[np.float64]:
-    """Axial above coronal, lung window beside mediastinal, in [0, 1]; front and head up, right on the left."""
-    depth, height, _ = volume.hu.shape
-    axial = volume.hu[depth // 2, ::-1]
-    # slices are repeated or left out so that a millimetre is as high as it is wide
-    spacing_z, _, spacing_x = volume.spacing_mm
-    rows = np.arange(0, depth * spacing_z, spacing_x) / spacing_z
-    coronal = volume.hu[rows.astype(int)[::-1], height // 2]
-    both = np.concatenate([axial, coronal])
-    views = [np.clip((both - low) / (high - low), 0, 1) for low, high in WINDOWS_HU.values()]
-    return np.concatenate([view[:, ::-1] for view in views], axis=1)
+def _converted(manifest: pd.DataFrame) -> list[Row]:
+    columns = ["study_key", "output_sha256", "warnings", "scanner"]
+    converted = manifest.loc[manifest["status"] == "converted", columns]
+    return [{str(name): value for name, value in study.items()} for study in converted.to_dict("records")]
+
+
+def _wanted(study: Row, files: NiftiFiles) -> Row:
+    """What the row of this study has to say for itself to count as done."""
+    file = files.get(study["study_key"])
+    return {
+        "study_key": study["study_key"],
+        "output_sha256": study["output_sha256"],
+        "warnings": study["warnings"],
+        "nifti_bytes": file.n_bytes if file else None,
+        "checks_version": CHECKS_VERSION,
+    }
+
+
+def _is_done(wanted: Row, row: Mapping[str, Any] | None) -> bool:
+    return row is not None and row.get("reason") == "" and all(row.get(key) == wanted[key] for key in wanted)
+
+
+def _judged(row: Mapping[str, Any], config: QualityConfig) -> Row:
+    judgement = Judgement(REJECT, (row["reason"],)) if row["reason"] else judge(row["numbers"], config.limits)
+    return {
+        "study_key": row["study_key"],
+        "verdict": judgement.verdict,
+        "reason_codes": ";".join(judgement.reasons),
+        "message": REMEDIES.get(row["reason"], ""),
+        "output_sha256": row["output_sha256"],
+        **row["numbers"],
+    }

@@ -1,12 +1,16 @@
 """The volume store: preprocessed CT, one memory-mapped int16 array per study.
 
 A file is an ordinary .npy (np.load reads it) followed by its description as JSON, so array and description
-cannot part: one file, one rename. Layout: npy | JSON | length of the JSON as 8 bytes | MAGIC.
+cannot part: one file, one rename. Layout: npy | JSON | length of the JSON as 8 bytes | CRC-32 of the JSON | MAGIC.
+Reading always checks the description and the frame. The voxels have a digest, too; it is checked on demand only,
+because a training run reads each volume a thousand times, and mostly a part of it.
 """
 
+import hashlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +22,11 @@ from numpy.typing import NDArray
 from hyperct_pipeline.atomic_file import replacing
 from hyperct_pipeline.errors import StoreError
 
-MAGIC = b"HCTSTOR1"
+MAGIC = b"HCTSTOR2"
+_EARLIER_MAGIC = b"HCTSTOR1"  # had no digest
+_FOOTER_BYTES = 8 + 4 + len(MAGIC)
 _KEY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_REMEDY = "Run `kedro run --pipelines=preprocess` again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,21 @@ class StoredVolume:
                 f"{len(self.kept_slices)} kept slices of a grid {self.grid_shape_zyx} "
                 f"do not describe an array {self.hu.shape}"
             )
+
+    def digest(self) -> str:
+        """SHA-256 of the voxels and of everything that describes them."""
+        content = hashlib.sha256(np.ascontiguousarray(self.hu).data)
+        content.update(json.dumps(self.description(), sort_keys=True).encode())
+        return content.hexdigest()
+
+    def description(self) -> dict[str, Any]:
+        """Everything but the voxels, as JSON can hold it."""
+        return {
+            "affine": self.affine.tolist(),
+            "grid_shape_zyx": list(self.grid_shape_zyx),
+            "kept_slices": self.kept_slices.tolist(),
+            "preprocess_digest": self.preprocess_digest,
+        }
 
 
 @dataclass(frozen=True)
@@ -68,60 +90,89 @@ class VolumeStore:
     def put(self, key: str, stored: StoredVolume) -> None:
         """Writes or replaces one volume; a kill at any moment leaves the old file or the new one, whole."""
         path = self.path_of(key)
+        text = json.dumps(stored.description() | {"sha256": stored.digest()}, sort_keys=True).encode()
         with replacing(path) as draft, draft.open("wb") as stream:
-            np.save(stream, np.ascontiguousarray(stored.hu), allow_pickle=False)
-            stream.write(_description(stored))
+            stream.write(_npy_header(stored.hu.shape))
+            stream.write(np.ascontiguousarray(stored.hu).data)
+            stream.write(text + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + MAGIC)
 
     def get(self, key: str) -> StoredVolume:
-        """The volume, its hu memory-mapped and read-only.
+        """The volume, its hu memory-mapped and read-only. Its voxels are not compared with their digest.
 
         Raises:
-            StoreError: there is no such volume, or its file is damaged.
+            StoreError: there is no such volume, its file is damaged or of an earlier format.
         """
+        return self._open(key)[0]
+
+    def verify(self, key: str) -> StoredVolume:
+        """The volume after all of it was read and compared with its digest.
+
+        Raises:
+            StoreError: as `get`, or the voxels have changed since they were written.
+        """
+        stored, digest = self._open(key)
+        if stored.digest() != digest:
+            raise StoreError(f"Stored volume {key} is damaged (its voxels have changed). {_REMEDY}")
+        return stored
+
+    def holds(self, key: str, digest: str, verify: bool = False) -> bool:
+        """Whether the volume with this digest is there, by its description or, to verify, by its voxels."""
+        try:
+            return (self.verify(key).digest() if verify else self._open(key)[1]) == digest
+        except StoreError:
+            return False
+
+    def _open(self, key: str) -> tuple[StoredVolume, str]:
         path = self.path_of(key)
         if not path.is_file():
             raise StoreError(f"No stored volume {key}. `kedro run --pipelines=preprocess` makes it.")
         try:
             meta, array_end = _read_description(path)
             depth, height, width = meta["grid_shape_zyx"]
-            hu = np.load(path, mmap_mode="r", allow_pickle=False)
-            if hu.offset + hu.nbytes != array_end:
-                raise ValueError("array and description do not meet")
-            return StoredVolume(
-                hu=hu,
+            stored = StoredVolume(
+                hu=_mapped(path, (len(meta["kept_slices"]), height, width), array_end),
                 affine=np.array(meta["affine"], dtype=np.float64),
                 grid_shape_zyx=(depth, height, width),
                 kept_slices=np.array(meta["kept_slices"], dtype=np.int64),
                 preprocess_digest=meta["preprocess_digest"],
             )
-        except (ValueError, KeyError, OSError) as error:
-            raise StoreError(
-                f"Stored volume {key} is damaged ({type(error).__name__}). "
-                "Remove its file and run `kedro run --pipelines=preprocess` again."
-            ) from None
+            return stored, str(meta["sha256"])
+        except (ValueError, KeyError) as error:
+            raise StoreError(f"Stored volume {key} is damaged ({error}). {_REMEDY}") from None
+        except OSError as error:
+            raise StoreError(f"Stored volume {key} cannot be read ({error.strerror}). {_REMEDY}") from None
 
 
-def _description(stored: StoredVolume) -> bytes:
-    meta = {
-        "affine": stored.affine.tolist(),
-        "grid_shape_zyx": list(stored.grid_shape_zyx),
-        "kept_slices": stored.kept_slices.tolist(),
-        "preprocess_digest": stored.preprocess_digest,
-    }
-    text = json.dumps(meta, sort_keys=True).encode()
-    return text + len(text).to_bytes(8, "little") + MAGIC
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    """What np.save writes before an array of this shape."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<i2", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _mapped(path: Path, shape: tuple[int, int, int], array_end: int) -> NDArray[np.int16]:
+    """The array between header and description; the header must say what the description says."""
+    header = _npy_header(shape)
+    with path.open("rb") as stream:
+        if stream.read(len(header)) != header or len(header) + 2 * int(np.prod(shape)) != array_end:
+            raise ValueError("array and description do not agree")
+    return np.memmap(path, dtype=np.int16, mode="r", offset=len(header), shape=shape)
 
 
 def _read_description(path: Path) -> tuple[dict[str, Any], int]:
     """The description, and the byte at which it begins."""
-    footer = 8 + len(MAGIC)
     with path.open("rb") as stream:
         size = stream.seek(0, io.SEEK_END)
-        stream.seek(max(size - footer, 0))
-        tail = stream.read()
-        start = size - footer - int.from_bytes(tail[:8], "little")
-        if tail[8:] != MAGIC or start < 0:
-            raise ValueError("no description at the end of the file")
+        stream.seek(max(size - _FOOTER_BYTES, 0))
+        footer = stream.read()
+        if footer.endswith(_EARLIER_MAGIC):
+            raise ValueError("of an earlier format without a digest")
+        start = size - _FOOTER_BYTES - int.from_bytes(footer[:8], "little")
+        if not footer.endswith(MAGIC) or start < 0:
+            raise ValueError("no description at its end")
         stream.seek(start)
-        meta: dict[str, Any] = json.loads(stream.read(size - footer - start))
+        text = stream.read(size - _FOOTER_BYTES - start)
+    if zlib.crc32(text) != int.from_bytes(footer[8:12], "little"):
+        raise ValueError("its description has changed")
+    meta: dict[str, Any] = json.loads(text)
     return meta, start

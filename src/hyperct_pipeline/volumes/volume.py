@@ -3,22 +3,29 @@
 THE axis convention: arrays are (Z, Y, X). The affine maps the NIfTI index (x, y, z, 1) of voxel [z, y, x] to
 millimetres in RAS: x grows to the patient's right, y to the front, z to the head. In a volume "in RAS" the
 array axes themselves run (to within 45 degrees) that way.
+
+NIfTI holds affines as float32. Affines here are rounded to that from the start, so that a volume is the same, and has
+the same digest, before it is written and after it is read.
 """
 
 # mypy: allow-untyped-calls
 # (nibabel ships without annotations)
 
 import gzip
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from hyperct_pipeline.atomic_file import replacing
 from hyperct_pipeline.errors import StoreError
+from hyperct_pipeline.volumes.nifti_content import REMEDY, nifti_content
 
 INT16 = np.iinfo(np.int16)
 
@@ -28,15 +35,25 @@ class Volume:
     """Hounsfield units with their place in space."""
 
     hu: NDArray[np.int16]  # (Z, Y, X)
-    affine: NDArray[np.float64]  # (4, 4), index (x, y, z, 1) -> RAS mm
+    affine: NDArray[np.float64]  # (4, 4), index (x, y, z, 1) -> RAS mm, of float32 precision
 
     def __post_init__(self) -> None:
         _check(self.hu, np.dtype(np.int16), self.affine)
+        object.__setattr__(self, "affine", _as_in_a_file(self.affine))
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxels as (z, y, x)."""
         return _spacing_mm(self.affine)
+
+    def digest(self) -> str:
+        """SHA-256 of voxels, affine and shape: the `output_sha256` of the conversion manifest.
+
+        It does not change with the compression of the file that holds the volume.
+        """
+        content = hashlib.sha256(np.ascontiguousarray(self.hu).data)
+        content.update(self.affine.tobytes() + str(self.hu.shape).encode())
+        return content.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +111,12 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         StoreError: absent or damaged, not three-dimensional, or values that are not Hounsfield units.
     """
+    content = nifti_content(path)
     try:
-        image = nib.Nifti1Image.from_filename(path)
+        image = nib.Nifti1Image.from_bytes(content)
         values = np.asarray(image.dataobj).T
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise StoreError(
-            f"{path.name} cannot be read as NIfTI ({type(error).__name__}). "
-            "Remove the file and run `kedro run --pipelines=convert` again."
-        ) from None
+    except (ValueError, HeaderDataError, ImageFileError) as error:
+        raise StoreError(f"{path.name} cannot be read as NIfTI ({type(error).__name__}). {REMEDY}") from None
     if values.ndim != 3:
         raise StoreError(f"{path.name} has {values.ndim} axes, expected 3: one volume per file.")
     if values.dtype != np.int16:
@@ -116,6 +131,11 @@ def _check(values: NDArray[np.generic], dtype: np.dtype[np.generic], affine: NDA
         raise ValueError(f"expected {dtype} (Z, Y, X), found {values.dtype} with {values.ndim} axes")
     if affine.shape != (4, 4) or affine.dtype != np.float64:
         raise ValueError(f"expected a float64 (4, 4) affine, found {affine.dtype} {affine.shape}")
+
+
+def _as_in_a_file(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounded to float32, and without the sign of zero."""
+    return affine.astype(np.float32).astype(np.float64) + 0.0
 
 
 def _spacing_mm(affine: NDArray[np.float64]) -> tuple[float, float, float]:

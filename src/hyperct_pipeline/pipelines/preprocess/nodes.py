@@ -1,27 +1,29 @@
 """Nodes of `preprocess`: accepted volumes into the volume store."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from hyperct_pipeline.volumes import preprocess_report
+from hyperct_pipeline.volumes.converted import NiftiFile
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
-from hyperct_pipeline.volumes.store import StoredVolume
-from hyperct_pipeline.volumes.volume import Volume
+from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
 
 Rows = dict[str, dict[str, Any]]
 
 
 def preprocess_studies(
     quality_table: pd.DataFrame,
-    nifti: Mapping[str, Callable[[], Volume]],
+    nifti: dict[str, NiftiFile],
     preprocess_rows_done: Rows,
+    volume_store_done: VolumeStore,
     config: PreprocessConfig,
 ) -> Iterator[tuple[dict[str, StoredVolume], Rows]]:
-    """Stored volumes and rows of the studies that are new or changed, one at a time."""
+    """Stored volumes and rows of the studies that are new, changed or no longer stored, one at a time."""
     yield {}, {}  # Kedro looks at the first chunk, and there may be no other
-    for row, stored in preprocess_report.preprocess_all(quality_table, nifti, preprocess_rows_done, config):
+    finished = preprocess_report.preprocess_all(quality_table, nifti, preprocess_rows_done, volume_store_done, config)
+    for row, stored in finished:
         yield ({row["study_key"]: stored} if stored else {}), {row["study_key"]: row}
 
 

@@ -17,7 +17,8 @@ def create_pipeline(config: str = "params:preprocess", **_: Any) -> Pipeline:
         [
             node(
                 nodes.preprocess_studies,
-                inputs=["quality_table", "nifti", "preprocess_rows_done", config],
+                inputs=["quality_table", "nifti", "preprocess_rows_done", "volume_store_done", config],
+                # the row last: it says that the study is done
                 outputs=["volume_store", "preprocess_rows"],
                 name="preprocess_studies",
             ),
