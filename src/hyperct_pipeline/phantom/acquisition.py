@@ -198,8 +198,8 @@ def _files(study: Study, series: list[Series], folder: Path, generator: np.rando
     if study.broken in ("junk_files", "empty_file"):
         junk = {"junk_files": ("DICOMDIR.bak", b"not an image\n"), "empty_file": ("IM_LAST.dcm", b"")}
         name, content = junk[study.broken]
-        (here / name).write_bytes(content)
-        (here / "readme.txt").write_text("exported by hand\n", encoding="ascii")
+        (place / name).write_bytes(content)
+        (place / "readme.txt").write_text("exported by hand\n", encoding="ascii")
     return written
 
 
@@ -211,5 +211,6 @@ def _damage(broken: str, series: Series, names: list[str], instances: list[bytes
         instances[middle] = instances[middle][: len(instances[middle]) // 2]
     elif broken == "matrix_varies":
         half = replace(series, stored=series.stored[:, ::2, ::2], pixel_spacing_mm=2 * series.pixel_spacing_mm)
-        instances = instances[:middle] + encode_series(half)[middle:]
+        # few, so that the rest is long enough to be refused for its matrix and not for its length
+        instances = instances[:-3] + encode_series(half)[-3:]
     return names, instances
