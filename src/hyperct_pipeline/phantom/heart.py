@@ -113,7 +113,7 @@ def _draw_sizes(study: Study, generator: np.random.Generator) -> Sizes:
         "lv_internal_diameter_mm": (NORMAL_LV_MM["M"] + 5.0 * dilation + 2.4 * max(dilation, 0) ** 2)
         * (0.7 + 0.3 * size),
         "lv_wall_mm": np.clip(9.6 + 1.5 * score["wall"], 6.5, 15),
-        "la_volume_ml": 28.8 * np.exp(0.40 * score["left_atrium"]) * REFERENCE_BSA_M2,
+        "la_volume_ml": 28.2 * np.exp(0.40 * score["left_atrium"]) * REFERENCE_BSA_M2,
         "rv_diameter_mm": (33 + 0.28 * (pressure - 27) + 3.2 * score["right_ventricle"]) * size,
         "ra_diameter_mm": (42 + 0.22 * (pressure - 27) + 2.5 * noise[0]) * size,
         "pulmonary_artery_mm": 19.0 + 0.25 * pressure + 2.0 * noise[1],
