@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from hyperct_pipeline.phantom.acquisition import Acquired, write_study
+from hyperct_pipeline.phantom.chest import Anatomy, draw_anatomy, paint_chest
 from hyperct_pipeline.phantom.cohort import PhantomConfig, Study
 
 CONFIG = PhantomConfig(matrix=64, share_thin=1.0, share_lung_kernel=1.0)
@@ -121,3 +122,26 @@ def test_enhanced_blood_is_bright(plan: list[Study], tmp_path: Path) -> None:
     _, plain = written(plan[6], tmp_path / "a")
     _, bright = written(replace(plan[6], broken="contrast_only"), tmp_path / "b")
     assert (hu_of(bright[2]) > 150).mean() > (hu_of(plain[2]) > 150).mean() + 0.01
+
+
+def painted(study: Study, anatomy: Anatomy, blood_hu: float) -> np.ndarray:
+    """Noise-free HU on a 3 mm grid."""
+    x = np.arange(-192, 192, 3).astype(np.float32)
+    z = np.arange(-24, anatomy.habitus.lung_height_mm + 18, 3).astype(np.float32)
+    return paint_chest(study, anatomy, (x, x.copy(), z), 2026, blood_hu)[0]
+
+
+@pytest.mark.parametrize("finding", ["consolidation", "lymphadenopathy", "lung_nodule"])
+def test_contrast_acts_on_blood_and_on_no_finding(plan: list[Study], finding: str) -> None:
+    anatomy = draw_anatomy(plan[10], 2026)
+    none = dict.fromkeys(anatomy.severity, 0.0)
+    ill = replace(anatomy, severity=none | {finding: 0.8})
+    plain, enhanced = (painted(plan[10], ill, blood_hu) for blood_hu in (38.0, 190.0))
+    healthy = painted(plan[10], replace(anatomy, severity=none), 38.0)
+    gain_hu = enhanced - plain
+    assert gain_hu.min() > -1e-3 and gain_hu.max() == pytest.approx(152, abs=1e-3)
+    assert 0.01 < (gain_hu > 76).mean() < 0.03  # heart and vessels
+    lesion = np.abs(plain - healthy) > 60
+    assert lesion.sum() > 2000
+    assert (gain_hu[lesion] > 76).mean() < 0.002  # vessels that cross a consolidation
+    assert gain_hu[plain > 200].max() < 76  # bone beside blood

@@ -43,6 +43,27 @@ def ventricle_mm(chest) -> float:
     return float(0.25 * (high - low))
 
 
+def test_the_painted_heart_takes_the_stated_share_of_the_chest(paint) -> None:
+    excess = []
+    for number in range(10, 22):
+        chest = paint(number)
+        h, heart = chest.anatomy.habitus, chest.anatomy.heart
+        levels = np.abs(chest.z_mm - h.heart_height_mm - 5) < 30
+        solid = (chest.hu[levels] > -500)[:, np.abs(chest.y_mm) < 0.5 * h.chest_half_depth_mm]
+        middle = int(np.argmin(np.abs(chest.x_mm)))
+        lines = solid.reshape(-1, solid.shape[-1])
+        reach_mm = [3 * max(run(line) for line in half) for half in (lines[:, middle:], lines[:, middle::-1])]
+        excess.append((sum(reach_mm) - 3) / (2 * h.chest_half_width_mm) - heart.cardiothoracic_ratio)
+    # voxels of 3 mm, and vessels that touch the heart
+    assert 0 < np.mean(excess) < 0.035
+    assert np.std(excess) < 0.012
+
+
+def run(row) -> int:
+    """Voxels until the first one of lung."""
+    return len(row) if row.all() else int(np.argmin(row))
+
+
 def test_the_diaphragm_and_the_apex_bound_the_lungs(paint) -> None:
     chest = paint()
     h = chest.anatomy.habitus

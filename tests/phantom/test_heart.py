@@ -10,7 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from hyperct_pipeline.phantom.chest import Anatomy, draw_anatomy
 from hyperct_pipeline.phantom.cohort import Study
-from hyperct_pipeline.phantom.heart import Echo, cardiac_labels
+from hyperct_pipeline.phantom.echo import Echo, cardiac_labels
+from hyperct_pipeline.phantom.heart import draw_heart
 
 NORMAL = Echo(60, 25, 2.2, 28.0, 4.8, 1.0, "normal")
 
@@ -84,3 +85,49 @@ def test_the_left_atrium_has_the_stated_volume(anatomies: list[Anatomy]) -> None
     for a in anatomies[:20]:
         volume_ml = 4 / 3 * np.pi * a.heart.left_atrium.radii.prod() / 1000
         assert volume_ml == pytest.approx(a.heart.la_volume_ml, rel=1e-6)
+
+
+@pytest.mark.parametrize("deviation", [-2, -1, 1, 2])
+def test_the_ratio_belongs_to_the_heart_and_not_to_the_chest(
+    plan: list[Study], anatomies: list[Anatomy], deviation: int
+) -> None:
+    off = []
+    for study, anatomy in zip(plan[:40], anatomies[:40], strict=True):
+        average_mm = 141.0 if study.sex == "M" else 119.0
+        average, other = (
+            draw_heart(study, replace(anatomy.habitus, chest_half_width_mm=w), np.random.default_rng(study.index))
+            for w in (average_mm, average_mm + 7.5 * deviation)
+        )
+        assert other.lv_internal_diameter_mm == average.lv_internal_diameter_mm
+        assert other.rv_diameter_mm == average.rv_diameter_mm
+        off.append(other.cardiothoracic_ratio - average.cardiothoracic_ratio)
+    # the few hearts for which no natural lie suffices would otherwise be off by 0.05 at two deviations
+    assert np.quantile(np.abs(off), 0.8) < 0.004
+    assert np.max(np.abs(off)) < 0.03
+
+
+def test_a_broad_chest_holds_a_longer_more_horizontal_heart(plan: list[Study], anatomies: list[Anatomy]) -> None:
+    for study, anatomy in zip(plan[:25], anatomies[:25], strict=True):
+        narrow, broad = (
+            draw_heart(study, replace(anatomy.habitus, chest_half_width_mm=w), np.random.default_rng(study.index))
+            for w in (125.0, 140.0)
+        )
+        assert broad.left_ventricle.radii[0] > narrow.left_ventricle.radii[0]
+        assert broad.long_axis[2] > narrow.long_axis[2]  # the apex points down
+
+
+def test_the_sexes_differ_by_the_guideline_and_not_in_their_labels(plan: list[Study], anatomies: list[Anatomy]) -> None:
+    for study, anatomy in zip(plan[:25], anatomies[:25], strict=True):
+        woman, man = (
+            draw_heart(replace(study, sex=sex), anatomy.habitus, np.random.default_rng(study.index)) for sex in "FM"
+        )
+        assert woman.lv_internal_diameter_mm / man.lv_internal_diameter_mm == pytest.approx(5.2 / 5.8, abs=0.002)
+        rv_share = [heart.rv_diameter_mm / heart.lv_internal_diameter_mm for heart in (woman, man)]
+        assert rv_share[0] == pytest.approx(rv_share[1])
+        assert woman.la_volume_ml == man.la_volume_ml  # of one body surface
+
+
+def test_left_ventricles_are_as_long_as_human_ones(anatomies: list[Anatomy]) -> None:
+    length_mm = [2 * a.heart.left_ventricle.radii[0] for a in anatomies]
+    assert 80 < np.median(length_mm) < 92
+    assert min(length_mm) > 60 and np.quantile(length_mm, 0.99) < 120

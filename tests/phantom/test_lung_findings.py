@@ -89,11 +89,15 @@ def test_opacity_is_ground_glass_and_consolidation_is_dense(paint) -> None:
     assert np.percentile(dense.hu[dense.hu - healthy.hu > 120], 70) > 0
 
 
-def test_atelectasis_collapses_a_base(paint) -> None:
-    chest = paint(10, atelectasis=1.5)
-    h, plain = chest.anatomy.habitus, paint(10).anatomy.habitus
-    assert h.dome_right_mm + h.dome_left_mm >= plain.dome_right_mm + plain.dome_left_mm - 1
-    base = chest.hu[(chest.z_mm > 10) & (chest.z_mm < h.dome_left_mm)]
-    back = base[:, (chest.y_mm > 0.75 * h.chest_half_depth_mm) & (chest.y_mm < 0.9 * h.chest_half_depth_mm)]
-    sides = [back[:, :, (s * chest.x_mm > 30) & (s * chest.x_mm < 70)] for s in (-1, 1)]
-    assert max(np.median(s) for s in sides) > 0
+def test_atelectasis_collapses_the_bases_whose_diaphragm_is_raised(paint) -> None:
+    seen = set()
+    for number in range(10, 22):
+        chest, plain = paint(number, atelectasis=1.5), paint(number)
+        h, before = chest.anatomy.habitus, plain.anatomy.habitus
+        raised = (h.dome_right_mm > before.dome_right_mm, h.dome_left_mm > before.dome_left_mm)
+        base = chest.hu[(chest.z_mm > 10) & (chest.z_mm < h.dome_left_mm)]
+        back = base[:, (chest.y_mm > 0.75 * h.chest_half_depth_mm) & (chest.y_mm < 0.9 * h.chest_half_depth_mm)]
+        sides = [back[:, :, (s * chest.x_mm > 30) & (s * chest.x_mm < 70)] for s in (-1, 1)]
+        assert tuple(bool(np.median(side) > 0) for side in sides) == raised
+        seen.add(raised)
+    assert len(seen) == 3

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hyperct_pipeline.phantom.anatomy import BLOOD
 from hyperct_pipeline.phantom.chest import Anatomy, draw_anatomy, paint_chest
 from hyperct_pipeline.phantom.cohort import PhantomConfig, Study
 from hyperct_pipeline.phantom.instances import Series, encode_series, uid, write_instances
@@ -13,6 +14,7 @@ from hyperct_pipeline.phantom.shapes import Field
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+ENHANCED_BLOOD = 190.0  # HU, after contrast
 
 
 @dataclass(frozen=True)
@@ -78,28 +80,26 @@ def _scan(
     generator = np.random.default_rng([config.seed, study.index, 6])
     thick_mm = config.thick_mm["AB".index(study.site)]
     spacing = thick_mm / 2 if thin else thick_mm
-    body = 2 * (h.chest_half_width_mm + h.muscle_mm + h.fat_mm)
-    view = float(np.clip(body + generator.uniform(14, 34), *config.field_of_view_mm))
+    view = float(np.clip(h.body_width_mm + generator.uniform(14, 34), *config.field_of_view_mm))
     pixel = round(view / config.matrix, 4)
     across = ((np.arange(config.matrix) - (config.matrix - 1) / 2) * pixel).astype(np.float32)
     low, high = -generator.uniform(12, 30), h.lung_height_mm + generator.uniform(10, 22)
     height = (low + spacing * np.arange(int((high - low) / spacing) // 2 * 2)).astype(np.float32)
     shift = h.patient_shift_mm
     sideways = across - np.float32(round(generator.normal(0, 4), 1))  # not quite centred
-    hu, found = paint_chest(study, anatomy, (sideways, across, height), config.seed)
+    blood_hu = ENHANCED_BLOOD if study.broken == "contrast_only" else BLOOD
+    hu, found = paint_chest(study, anatomy, (sideways, across, height), config.seed, blood_hu)
     corner = (float(sideways[0]) + shift[0], float(across[0]) + shift[1], float(height[0]) + shift[2])
     nodules = tuple(
         (round(x + shift[0], 2), round(y + shift[1], 2), round(z + shift[2], 2), round(d, 2)) for x, y, z, d in found
     )
-    return _Scan(study, scanner, hu, spacing, pixel, corner, body), nodules
+    return _Scan(study, scanner, hu, spacing, pixel, corner, h.body_width_mm), nodules
 
 
 def _series(scan: _Scan, kernel: Kernel, number: int, study_uid: str, generator: np.random.Generator) -> Series:
     study, scanner = scan.study, scan.scanner
     contrast = study.broken == "contrast_only"
-    # unenhanced blood is the only tissue painted with exactly this density
-    hu = np.where(np.abs(scan.hu - 38) < 2, 190, scan.hu).astype(np.float32) if contrast else scan.hu
-    hu = reconstruct(hu, scanner, kernel, scan.spacing_mm, scan.body_width_mm, generator)
+    hu = reconstruct(scan.hu, scanner, kernel, scan.spacing_mm, scan.body_width_mm, generator)
     n = len(hu)
     positions = np.tile(scan.corner_mm, (n, 1))
     positions[:, 2] += scan.spacing_mm * np.arange(n)
@@ -198,8 +198,8 @@ def _files(study: Study, series: list[Series], folder: Path, generator: np.rando
     if study.broken in ("junk_files", "empty_file"):
         junk = {"junk_files": ("DICOMDIR.bak", b"not an image\n"), "empty_file": ("IM_LAST.dcm", b"")}
         name, content = junk[study.broken]
-        (here / name).write_bytes(content)
-        (here / "readme.txt").write_text("exported by hand\n", encoding="ascii")
+        (place / name).write_bytes(content)
+        (place / "readme.txt").write_text("exported by hand\n", encoding="ascii")
     return written
 
 
@@ -211,5 +211,6 @@ def _damage(broken: str, series: Series, names: list[str], instances: list[bytes
         instances[middle] = instances[middle][: len(instances[middle]) // 2]
     elif broken == "matrix_varies":
         half = replace(series, stored=series.stored[:, ::2, ::2], pixel_spacing_mm=2 * series.pixel_spacing_mm)
-        instances = instances[:middle] + encode_series(half)[middle:]
+        # few, so that the rest is long enough to be refused for its matrix and not for its length
+        instances = instances[:-3] + encode_series(half)[-3:]
     return names, instances

@@ -8,7 +8,7 @@ from hyperct_pipeline.phantom.habitus import Habitus
 from hyperct_pipeline.phantom.heart import Heart
 from hyperct_pipeline.phantom.shapes import WHOLE, Box, Canvas, Field, Point, along, unit
 
-FAT, MUSCLE, LIVER, SPLEEN = -100.0, 52.0, 60.0, 48.0  # HU, unenhanced
+FAT, MUSCLE, LIVER, SPLEEN, BLOOD = -100.0, 52.0, 60.0, 48.0, 38.0  # HU, unenhanced
 LOBES = ("right_upper", "right_middle", "right_lower", "left_upper", "lingula", "left_lower")
 
 
@@ -18,6 +18,7 @@ class Scene:
 
     `rim_mm` (Z, Y, X) is the signed distance to the inner chest wall, negative inside. `bronchi` holds the tube
     from hilum to lobe for each of LOBES; `twigs` the segmental directions that vessels and bronchi share.
+    `blood_hu` is what vessels and heart chambers are painted with: contrast acts there and on no other tissue.
     """
 
     canvas: Canvas
@@ -26,6 +27,7 @@ class Scene:
     rim_mm: Field
     bronchi: dict[str, Point]  # (2, 3)
     twigs: dict[str, list[Point]]  # each (3, 3): lobe, bend, periphery
+    blood_hu: float
 
     def half_chest(self, side: int) -> Box:
         """Box of one hemithorax: side -1 is the patient's right, +1 the left."""
@@ -49,7 +51,9 @@ class Scene:
         return np.array([0.5 * h.chest_half_width_mm * generator.choice([-1, 1]), 0.0, h.level(0.6)])
 
 
-def healthy_chest(canvas: Canvas, habitus: Habitus, heart: Heart, generator: np.random.Generator) -> Scene:
+def healthy_chest(
+    canvas: Canvas, habitus: Habitus, heart: Heart, generator: np.random.Generator, blood_hu: float = BLOOD
+) -> Scene:
     """Paint everything but the mediastinum and return the scene."""
     _body(canvas, habitus)
     rim = _chest_rim(canvas, habitus)
@@ -62,7 +66,7 @@ def healthy_chest(canvas: Canvas, habitus: Habitus, heart: Heart, generator: np.
     _girdle(canvas, habitus)
     bronchi = _lobar_bronchi(habitus, generator)
     twigs = {lobe: _twigs(bronchi[lobe], generator) for lobe in LOBES}
-    scene = Scene(canvas, habitus, heart, rim, bronchi, twigs)
+    scene = Scene(canvas, habitus, heart, rim, bronchi, twigs, blood_hu)
     _lung_vessels(scene, generator)
     return scene
 
@@ -238,7 +242,7 @@ def _lung_vessels(scene: Scene, generator: np.random.Generator) -> None:
                 points.append(way)
                 volumes.append(1.5 * np.pi * np.linspace(radius, 0.6 * radius, len(way)) ** 2)
     share = canvas.splat(np.concatenate(points), np.concatenate(volumes))
-    canvas.infiltrate(WHOLE, share, 40.0)
+    canvas.infiltrate(WHOLE, share, scene.blood_hu)
 
 
 def _branches(twig: Point, generator: np.random.Generator) -> list[tuple[Point, float]]:

@@ -1,4 +1,4 @@
-"""The archive on disk: every study written by worker processes, put in place as a whole, and its label tables."""
+"""The archive on disk: every study written by worker processes, put in place with its label tables."""
 
 import json
 import logging
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -27,58 +28,82 @@ from hyperct_pipeline.pseudonyms import PHANTOM_MARKER
 
 logger = logging.getLogger(__name__)
 
-Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
+PARTS = ("dicom", "labels")
+UNFINISHED = ".unfinished"  # beside them: what is not yet, or no longer, the archive
 REPORT_EVERY_S = 10.0
 
 
+class Tables(NamedTuple):
+    """What stands under labels/, one CSV file each by these names.
+
+    Only `truth` is true; the others are what hospitals would export. Ids are the raw ones of the DICOM headers, blanks
+    are unknown.
+    """
+
+    truth: pd.DataFrame
+    ct_rate: pd.DataFrame
+    hyperct_wide: pd.DataFrame
+    echo_metric: pd.DataFrame
+    cohorts: pd.DataFrame
+
+
 def write_phantom(folder: Path, config: PhantomConfig) -> Tables:
-    """Write the DICOM archive under `folder`/dicom and return its tables.
+    """Write images under `folder`/dicom and their tables under `folder`/labels, and return the tables.
+
+    Both are finished aside and then exchanged for those of an earlier phantom. Whenever the run is killed, tables
+    stand beside the images they belong to or nowhere.
 
     Args:
         folder: root of the phantom; created where absent. An earlier phantom in it is replaced as a whole.
         config: size and look.
-
-    Returns:
-        (truth, ct_rate, hyperct_wide, echo_metric, cohorts). Only `truth` is true; the others are what hospitals
-        would export. Ids in all of them are the raw ones of the DICOM headers; blanks are unknown.
 
     Raises:
         ArchiveError: `folder` holds files that no phantom wrote.
     """
     studies = plan_studies(config)
     fresh = _empty_folder(folder)
-    acquired = list(_write_all(studies, config, fresh))
+    acquired = list(_write_all(studies, config, fresh / "dicom"))
+    tables = _tables(studies, acquired, config.seed)
+    for name, table in tables._asdict().items():
+        table.to_csv(fresh / "labels" / f"{name}.csv", index=False)
     _put_in_place(folder, fresh)
-    exams = echo_exams(acquired, config.seed)
-    return (
-        truth_table(acquired),
-        ct_rate_table(acquired, config.seed),
-        hyperct_wide_table(exams, config.seed),
-        echo_metric_table(exams, config.seed),
-        cohort_table(studies, config.seed),
+    return tables
+
+
+def _tables(studies: list[Study], acquired: list[Acquired], seed: int) -> Tables:
+    exams = echo_exams(acquired, seed)
+    return Tables(
+        truth=truth_table(acquired),
+        ct_rate=ct_rate_table(acquired, seed),
+        hyperct_wide=hyperct_wide_table(exams, seed),
+        echo_metric=echo_metric_table(exams, seed),
+        cohorts=cohort_table(studies, seed),
     )
 
 
 def _empty_folder(folder: Path) -> Path:
-    """A new, marked folder beside the archive to write into."""
-    for place in (folder, folder / "dicom", folder / "labels"):
-        _refuse_foreign(place)
-    fresh = folder / "dicom.partial"
-    _remove(fresh)
-    for place in (folder, folder / "labels", fresh):
+    """A new folder inside the phantom's to write into, with marked places for images and tables."""
+    for part in (".", *PARTS):
+        _refuse_foreign(folder, part)
+    fresh = folder / UNFINISHED / "new"
+    if fresh.parent.exists():  # of a killed run
+        shutil.rmtree(fresh.parent)
+    for place in (folder, *(fresh / part for part in PARTS)):
         place.mkdir(parents=True, exist_ok=True)
         _mark(place)
     return fresh
 
 
 def _put_in_place(folder: Path, fresh: Path) -> None:
-    """Exchange the old archive for the new one; a crash in between leaves one of the two complete."""
-    archive, old = folder / "dicom", folder / "dicom.old"
-    _remove(old)
-    if archive.exists():
-        archive.rename(old)
-    fresh.rename(archive)
-    _remove(old)
+    """Exchange the old archive for the new one; the tables leave first and come last, see `write_phantom`."""
+    old = folder / UNFINISHED / "old"
+    old.mkdir()
+    for part in reversed(PARTS):
+        if (folder / part).exists():
+            (folder / part).rename(old / part)
+    for part in PARTS:
+        (fresh / part).rename(folder / part)
+    shutil.rmtree(folder / UNFINISHED)
 
 
 def _mark(folder: Path) -> None:
@@ -86,21 +111,17 @@ def _mark(folder: Path) -> None:
     (folder / PHANTOM_MARKER).write_text(text + "\n", encoding="utf-8")
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, part: str) -> None:
     """The marker makes everything below it count as synthetic, so it never joins files of someone else."""
-    if not folder.exists() or (folder / PHANTOM_MARKER).is_file():
+    place = folder / part
+    if not place.exists() or (place / PHANTOM_MARKER).is_file():
         return
-    if any(not entry.name.startswith(".") for entry in folder.iterdir()):
+    if any(not entry.name.startswith(".") for entry in place.iterdir()):
+        where = "The folder phantom_folder" if part == "." else f"The folder '{part}' of phantom_folder"
         raise ArchiveError(
-            f"{folder} is not empty and has no {PHANTOM_MARKER}: no phantom wrote it, so nothing there is replaced. "
+            f"{where} is not empty and has no {PHANTOM_MARKER}: no phantom wrote it, so nothing there is replaced. "
             "Point phantom_folder at another place or move these files away."
         )
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        _refuse_foreign(folder)
-        shutil.rmtree(folder)
 
 
 def _write_all(studies: list[Study], config: PhantomConfig, folder: Path) -> Iterator[Acquired]:

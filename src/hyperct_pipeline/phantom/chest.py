@@ -6,17 +6,11 @@ import numpy as np
 
 from hyperct_pipeline.phantom import lung_findings as lung
 from hyperct_pipeline.phantom import mediastinal_findings as mediastinal
-from hyperct_pipeline.phantom.anatomy import healthy_chest
+from hyperct_pipeline.phantom.anatomy import BLOOD, healthy_chest
 from hyperct_pipeline.phantom.cohort import FINDINGS, PREVALENCE, Study
+from hyperct_pipeline.phantom.echo import Echo, cardiac_labels, measure_echo
 from hyperct_pipeline.phantom.habitus import Habitus, draw_habitus
-from hyperct_pipeline.phantom.heart import (
-    CARDIOTHORACIC_LIMIT,
-    Echo,
-    Heart,
-    cardiac_labels,
-    draw_heart,
-    measure_echo,
-)
+from hyperct_pipeline.phantom.heart import CARDIOTHORACIC_LIMIT, Heart, draw_heart
 from hyperct_pipeline.phantom.mediastinum import paint_mediastinum
 from hyperct_pipeline.phantom.shapes import Canvas, Field
 
@@ -73,11 +67,12 @@ def draw_anatomy(study: Study, seed: int) -> Anatomy:
 
 
 def paint_chest(
-    study: Study, anatomy: Anatomy, grid: tuple[Field, Field, Field], seed: int
+    study: Study, anatomy: Anatomy, grid: tuple[Field, Field, Field], seed: int, blood_hu: float = BLOOD
 ) -> tuple[Field, list[tuple[float, float, float, float]]]:
     """Noise-free HU (Z, Y, X) float32 on x, y, z in mm of the patient, and the nodules as (x, y, z, diameter) mm."""
     canvas = Canvas(*grid)
-    scene = healthy_chest(canvas, anatomy.habitus, anatomy.heart, np.random.default_rng([seed, study.patient_index, 3]))
+    generator = np.random.default_rng([seed, study.patient_index, 3])
+    scene = healthy_chest(canvas, anatomy.habitus, anatomy.heart, generator, blood_hu)
     severity = anatomy.severity
     fluid = severity["pericardial_effusion"]
     paint_mediastinum(scene, 1.5 + 16 * fluid if fluid else 0.0)

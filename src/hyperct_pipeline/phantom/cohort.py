@@ -117,7 +117,7 @@ LOADINGS: dict[str, tuple[float, float, float, float]] = {
     "interlobular_septal_thickening": (0.0, 0.45, 0.10, 0.0),
     "left_ventricle": (0.0, 0.50, 0.0, 0.0),
     "left_atrium": (0.20, 0.65, 0.0, 0.0),
-    "pressure": (0.15, 0.62, 0.0, 0.15),
+    "pressure": (0.08, 0.62, 0.0, 0.15),
     "right_ventricle": (0.0, 0.25, 0.0, 0.10),
     "wall": (0.25, 0.0, 0.0, 0.0),
     "heart_size": (0.0, 0.30, 0.0, 0.0),

@@ -19,6 +19,7 @@ class Habitus:
     fat_mm: float
     dome_right_mm: float  # top of the diaphragm above z = 0
     dome_left_mm: float
+    collapsed: tuple[int, ...]  # sides of a lower lobe that has lost volume: -1 right, +1 left
     breast_mm: float  # 0 for none
     bone_hu: float  # trabecular
     lung_hu: float
@@ -29,6 +30,16 @@ class Habitus:
     def level(self, share: float) -> float:
         """z in mm at a share of the lung height; the carina is near 0.64, the top of the arch near 0.78."""
         return share * self.lung_height_mm
+
+    @property
+    def body_width_mm(self) -> float:
+        """From skin to skin at the widest level of the chest."""
+        return 2 * (self.chest_half_width_mm + self.muscle_mm + self.fat_mm)
+
+
+def draw_sides(generator: np.random.Generator, both: float) -> tuple[int, ...]:
+    """Right (-1), left (+1), or both with probability `both`."""
+    return (-1, 1) if generator.random() < both else (int(generator.choice([-1, 1])),)
 
 
 def draw_habitus(study: Study, patient: np.random.Generator, generator: np.random.Generator) -> Habitus:
@@ -47,19 +58,17 @@ def draw_habitus(study: Study, patient: np.random.Generator, generator: np.rando
     bone = patient.normal(215, 25) - 1.7 * max(study.age_years - 40, 0)
     phase = patient.uniform(0, 1)
     breath = float(np.clip(generator.normal(0, 1), -2, 2))
-    inflation = study.severity("emphysema")
-    collapse = study.severity("atelectasis")
-    right = (0.29 - 0.025 * breath) * lung - 14 * inflation + 12 * collapse * (generator.random() < 0.5)
-    left = right - generator.uniform(6, 16) + 12 * collapse * (generator.random() < 0.5)
+    right, left, collapsed = _diaphragm(study, (0.29 - 0.025 * breath) * lung, generator)
     return Habitus(
         bsa_m2=float(np.sqrt(height * weight / 3600)),  # Mosteller 1987
         lung_height_mm=float(lung),
         chest_half_width_mm=float(half_width),
-        chest_half_depth_mm=float(half_depth + 7 * inflation),
+        chest_half_depth_mm=float(half_depth),
         muscle_mm=float(np.clip(muscle, 13, 27)),
         fat_mm=float(fat),
         dome_right_mm=float(right),
         dome_left_mm=float(left),
+        collapsed=collapsed,
         breast_mm=breast,
         bone_hu=float(np.clip(bone, 90, 260)),
         lung_hu=float(-855 + generator.normal(0, 14) - 8 * breath),
@@ -71,3 +80,14 @@ def draw_habitus(study: Study, patient: np.random.Generator, generator: np.rando
             float(np.round(generator.uniform(-420, -180), 1)),
         ),
     )
+
+
+def _diaphragm(study: Study, relaxed_mm: float, generator: np.random.Generator) -> tuple[float, float, tuple[int, ...]]:
+    """Tops of the right and left dome in mm, and the sides that collapse: emphysema lowers, collapse raises."""
+    right = relaxed_mm - 14 * study.severity("emphysema")
+    left = right - generator.uniform(6, 16)
+    sides = draw_sides(generator, 0.4)  # in every study, so that what is drawn next does not depend on findings
+    collapse = study.severity("atelectasis")
+    if not collapse:
+        return right, left, ()
+    return right + 12 * collapse * (-1 in sides), left + 12 * collapse * (1 in sides), sides

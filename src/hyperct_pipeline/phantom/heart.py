@@ -1,11 +1,13 @@
-"""The heart: chamber sizes from latent scores, what echo measures on them, and where the chambers lie.
+"""The heart: chamber sizes from latent scores, and where the chambers lie in this body.
 
-The echo quantities follow from the sizes with physiological scatter, so a model that sees the chambers can learn
-them, but not perfectly. Relations after ASE/EACVI 2015 (chambers), ASE 2025 (right heart) and ESC/ERS 2022
-(4 v^2 + right atrial pressure), simplified.
+Which part of a size may follow the body is set by the labels. Echo limits of the ventricles are absolute, one per sex
+(ASE/EACVI 2015), so their normal diameters follow sex and nothing else; left atrial volume is judged per body
+surface and follows it. The cardiothoracic ratio is that of the same heart in a reference body: a broad chest holds
+a longer, more horizontal heart, a narrow one a shorter, steeper heart. A large ratio therefore means large chambers,
+never a small patient.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +16,11 @@ from hyperct_pipeline.phantom.cohort import Study
 from hyperct_pipeline.phantom.habitus import Habitus
 from hyperct_pipeline.phantom.shapes import Point, extent, unit
 
-RV_GRADES = ("normal", "low normal", "mildly reduced", "moderately reduced", "severely reduced")
-RV_GRADE_FROM = (0.4, 0.72, 1.35, 1.9)  # lower limits of the grades after "normal", on the strain scale
 NORMAL_LV_MM = {"M": 54.6, "F": 49.0}  # mean internal diameter
-CARDIOTHORACIC_LIMIT = 0.55  # ratio above which a report says cardiomegaly
-
-
-@dataclass(frozen=True)
-class Echo:
-    """True resting echo at the time of the CT, in the resolution in which a laboratory reports it."""
-
-    lvef_percent: int
-    pasp_mmhg: int
-    tr_vmax_m_s: float
-    la_volume_index_ml_m2: float
-    lvidd_cm: float
-    e_a_ratio: float
-    rv_function: str
+REFERENCE_BSA_M2 = 1.9
+REFERENCE_HALF_WIDTH_MM = 134.0  # inner chest, between those of the average woman and man
+CARDIOTHORACIC_LIMIT = 0.53  # ratio above which a report says cardiomegaly
+BREADTHS = np.linspace(-0.27, 0.27, 5)  # of a heart's lie, see Lie; beyond them no heart looks natural
 
 
 @dataclass(frozen=True)
@@ -43,8 +33,8 @@ class Chamber:
 
 
 @dataclass(frozen=True)
-class Heart:
-    """Sizes in mm and mL, and the chambers they make."""
+class Sizes:
+    """Sizes in mm and mL, wherever the heart lies."""
 
     lv_internal_diameter_mm: float
     lv_wall_mm: float
@@ -54,6 +44,12 @@ class Heart:
     pulmonary_artery_mm: float
     aorta_mm: float
     fat_mm: float
+
+
+@dataclass(frozen=True)
+class Heart(Sizes):
+    """Sizes and the chambers they make in this body."""
+
     cardiothoracic_ratio: float
     long_axis: Point  # from base to apex
     septal_axis: Point  # from the left towards the right ventricle
@@ -69,28 +65,36 @@ class Heart:
         return Chamber(lv.centre, lv.radii + self.lv_wall_mm, lv.axes)
 
 
+@dataclass(frozen=True)
+class Lie:
+    """How a heart lies: what differs between hearts of the same sizes."""
+
+    left_ventricle_mm: Point  # centre
+    turn: Point  # small random change of the long axis
+    breadth: float = 0.0  # at 0.1 a tenth longer than at 0 and turned by 13 degrees towards the horizontal
+
+
 def draw_heart(study: Study, habitus: Habitus, generator: np.random.Generator) -> Heart:
     """Chamber sizes of a study and their place in this body."""
-    score = study.scores
-    size = 1 + 0.045 * score["heart_size"]
-    dilation = score["left_ventricle"]
-    lv = (NORMAL_LV_MM[study.sex] + 5.0 * dilation + 2.4 * max(dilation, 0) ** 2) * (0.7 + 0.3 * size)
-    pressure = resting_pressure(score["pressure"])
-    sizes = {
-        "lv_internal_diameter_mm": lv,
-        "lv_wall_mm": float(np.clip(9.6 + 1.5 * score["wall"], 6.5, 15)),
-        "la_volume_ml": 29.5 * np.exp(0.40 * score["left_atrium"]) * habitus.bsa_m2,
-        "rv_diameter_mm": (33 + 0.28 * (pressure - 27) + 3.2 * score["right_ventricle"]) * size,
-        "ra_diameter_mm": (42 + 0.22 * (pressure - 27) + 2.5 * generator.standard_normal()) * size,
-        "pulmonary_artery_mm": 19.0 + 0.25 * pressure + 2.0 * generator.standard_normal(),
-        "aorta_mm": 29 + 0.09 * (study.age_years - 50) + 1.8 * generator.standard_normal(),
-        "fat_mm": float(np.clip(4.5 + 1.5 * generator.standard_normal(), 2.5, 8)),
-    }
-    sizes = {name: float(value) for name, value in sizes.items()}
-    place = _place(sizes, habitus, generator)
-    chambers = [place[name] for name in ("left_ventricle", "right_ventricle", "left_atrium", "right_atrium")]
-    assert all(isinstance(c, Chamber) for c in chambers)
-    return Heart(**sizes, **place, cardiothoracic_ratio=_ratio(sizes, place, habitus))  # type: ignore[arg-type]
+    male = _draw_sizes(study, generator)
+    share = share_of_male(study.sex)
+    sizes = replace(
+        male,
+        lv_internal_diameter_mm=share * male.lv_internal_diameter_mm,
+        lv_wall_mm=share * male.lv_wall_mm,
+        rv_diameter_mm=share * male.rv_diameter_mm,
+        ra_diameter_mm=share * male.ra_diameter_mm,
+        la_volume_ml=male.la_volume_ml * habitus.bsa_m2 / REFERENCE_BSA_M2,
+    )
+    middle = np.array([26.0, -16.0, habitus.heart_height_mm]) + generator.normal(0, 3, 3) * [1, 1, 1.3]
+    lie = Lie(middle, generator.normal(0, 1, 3) * [0.06, 0.06, 0.09])
+    ratio = _place(male, lie, REFERENCE_HALF_WIDTH_MM).cardiothoracic_ratio
+    return _place(sizes, _fitted(lie, sizes, ratio, habitus), habitus.chest_half_width_mm)
+
+
+def share_of_male(sex: str) -> float:
+    """Length of a normal heart of this sex over that of a man, after the limits of ASE/EACVI 2015."""
+    return NORMAL_LV_MM[sex] / NORMAL_LV_MM["M"]
 
 
 def resting_pressure(score: float) -> float:
@@ -98,85 +102,70 @@ def resting_pressure(score: float) -> float:
     return float(27 + 5 * score + 58 * (1 - np.exp(-1.15 * max(score - 0.34, 0))))
 
 
-def _place(sizes: dict[str, float], habitus: Habitus, generator: np.random.Generator) -> dict[str, object]:
-    jitter = generator.normal(0, 1, 3)
-    long_axis = unit([0.64 + 0.06 * jitter[0], -0.54 + 0.06 * jitter[1], -0.50 + 0.09 * jitter[2]])
-    septal = np.array([-0.55, -0.80, 0.10])
-    septal_axis = unit(septal - (septal @ long_axis) * long_axis)
+def _draw_sizes(study: Study, generator: np.random.Generator) -> Sizes:
+    """Sizes that this heart would have in a man of reference build."""
+    score = study.scores
+    size = 1 + 0.045 * score["heart_size"]
+    dilation = score["left_ventricle"]
+    pressure = resting_pressure(score["pressure"])
+    noise = generator.standard_normal(4)
+    sizes = {
+        "lv_internal_diameter_mm": (NORMAL_LV_MM["M"] + 5.0 * dilation + 2.4 * max(dilation, 0) ** 2)
+        * (0.7 + 0.3 * size),
+        "lv_wall_mm": np.clip(9.6 + 1.5 * score["wall"], 6.5, 15),
+        "la_volume_ml": 28.2 * np.exp(0.40 * score["left_atrium"]) * REFERENCE_BSA_M2,
+        "rv_diameter_mm": (33 + 0.28 * (pressure - 27) + 3.2 * score["right_ventricle"]) * size,
+        "ra_diameter_mm": (42 + 0.22 * (pressure - 27) + 2.5 * noise[0]) * size,
+        "pulmonary_artery_mm": 19.0 + 0.25 * pressure + 2.0 * noise[1],
+        "aorta_mm": 29 + 0.09 * (study.age_years - 50) + 1.8 * noise[2],
+        "fat_mm": np.clip(4.5 + 1.5 * noise[3], 2.5, 8),
+    }
+    return Sizes(**{name: float(value) for name, value in sizes.items()})
+
+
+def _fitted(lie: Lie, sizes: Sizes, ratio: float, habitus: Habitus) -> Lie:
+    """The lie in which a heart of these sizes takes this share of this chest, or the nearest natural one."""
+    half_width = habitus.chest_half_width_mm
+    ratios = [_place(sizes, replace(lie, breadth=b), half_width).cardiothoracic_ratio for b in BREADTHS]
+    return replace(lie, breadth=float(np.interp(ratio, ratios, BREADTHS)))
+
+
+def _place(sizes: Sizes, lie: Lie, chest_half_width_mm: float) -> Heart:
+    long_axis, septal_axis = _axes(lie)
     axes = np.stack([long_axis, septal_axis, np.cross(long_axis, septal_axis)])
-    lv_radius = sizes["lv_internal_diameter_mm"] / 2
-    lv_half = 28 + 0.27 * sizes["lv_internal_diameter_mm"]
-    wall = sizes["lv_wall_mm"]
-    lv = np.array([26.0, -16.0, habitus.heart_height_mm]) + generator.normal(0, 3, 3) * [1, 1, 1.3]
-    rv_radius = sizes["rv_diameter_mm"] / 2
-    rv = lv + septal_axis * (lv_radius + wall + 0.35 * rv_radius) - 4 * long_axis
-    la_radius = np.cbrt(sizes["la_volume_ml"] * 1000 * 3 / (4 * np.pi))
-    la = lv - long_axis * (lv_half + wall + 0.62 * la_radius) + [2, 8, -2]
-    ra_radius = sizes["ra_diameter_mm"] / 2
+    lv_radius = sizes.lv_internal_diameter_mm / 2
+    lv_half = (28 + 0.27 * sizes.lv_internal_diameter_mm) * (1 + lie.breadth)
+    lv = lie.left_ventricle_mm
+    rv_radius = sizes.rv_diameter_mm / 2
+    rv = lv + septal_axis * (lv_radius + sizes.lv_wall_mm + 0.35 * rv_radius) - 4 * long_axis
+    la_radius = np.cbrt(sizes.la_volume_ml * 1000 * 3 / (4 * np.pi))
+    la = lv - long_axis * (lv_half + sizes.lv_wall_mm + 0.62 * la_radius) + [2, 8, -2]
+    ra_radius = sizes.ra_diameter_mm / 2
     ra = rv - long_axis * (0.8 * lv_half + 0.5 * ra_radius) + [-4, 4, -6]
-    return {
-        "long_axis": long_axis,
-        "septal_axis": septal_axis,
+    chambers = {
         "left_ventricle": Chamber(lv, np.array([lv_half, lv_radius, lv_radius]), axes),
         "right_ventricle": Chamber(rv, np.array([0.95 * lv_half + 2, rv_radius, 1.25 * rv_radius + 4]), axes),
         # flattened from front to back; the product of the factors is 1, so the volume is the true one
         "left_atrium": Chamber(la, la_radius * np.array([1.12, 0.85, 1 / (1.12 * 0.85)]), np.eye(3)),
         "right_atrium": Chamber(ra, ra_radius * np.array([0.95, 1.0, 1.2]), np.eye(3)),
     }
+    ratio = _width_mm(sizes, chambers) / (2 * chest_half_width_mm)
+    return Heart(**(vars(sizes) | chambers), cardiothoracic_ratio=ratio, long_axis=long_axis, septal_axis=septal_axis)
 
 
-def _ratio(sizes: dict[str, float], place: dict[str, object], habitus: Habitus) -> float:
-    """Widest heart (with myocardium and fat) over widest inner chest, both across."""
-    right, left = [], []
-    for name, wall in (
-        ("left_ventricle", sizes["lv_wall_mm"]),
-        ("right_ventricle", 3.0),
-        ("left_atrium", 2.0),
-        ("right_atrium", 2.0),
-    ):
-        chamber = place[name]
-        assert isinstance(chamber, Chamber)
-        half = extent(chamber.radii + wall + sizes["fat_mm"], chamber.axes)[0]
-        right.append(chamber.centre[0] - half)
-        left.append(chamber.centre[0] + half)
-    return float((max(left) - min(right)) / (2 * habitus.chest_half_width_mm))
+def _axes(lie: Lie) -> tuple[Point, Point]:
+    """Long axis and septal axis, turned in the frontal plane by the breadth."""
+    angle = 2.3 * lie.breadth
+    frontal = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    long_axis = unit(frontal @ (np.array([0.64, -0.54, -0.50]) + lie.turn))
+    septal = frontal @ np.array([-0.55, -0.80, 0.10])
+    return long_axis, unit(septal - (septal @ long_axis) * long_axis)
 
 
-def measure_echo(study: Study, habitus: Habitus, heart: Heart, generator: np.random.Generator) -> Echo:
-    """What a resting echo on the day of the CT would say."""
-    noise = generator.standard_normal(8)
-    dilation = (heart.lv_internal_diameter_mm - NORMAL_LV_MM[study.sex]) / 5.0
-    lvef = 61 - 6.4 * np.log1p(np.exp(1.8 * (dilation - 0.1))) / 1.2 + 6.0 * noise[0]
-    from_artery = (heart.pulmonary_artery_mm - 19.0) / 0.25
-    from_ventricle = 27 + (heart.rv_diameter_mm - 33) / 0.28
-    pasp = resting_pressure(study.scores["pressure"]) + 5.5 * noise[1]
-    pasp += 0.06 * (from_ventricle - pasp) + 0.06 * (from_artery - pasp)
-    right_atrial = 3.0 + 5.0 * (heart.ra_diameter_mm > 46 + 3 * noise[2]) + 7.0 * (heart.ra_diameter_mm > 57)
-    tr_vmax = np.sqrt(max(pasp - right_atrial, 4.0) / 4) * np.exp(0.06 * noise[7])
-    la_index = heart.la_volume_ml / habitus.bsa_m2 * np.exp(0.11 * noise[3])
-    e_a = 0.92 * np.exp(0.030 * (la_index - 31) + 0.16 * noise[4])
-    strain = (heart.rv_diameter_mm / heart.lv_internal_diameter_mm - 0.62) * 3.0
-    strain += 0.016 * (pasp - 27) + 0.38 * noise[5]
-    return Echo(
-        lvef_percent=int(np.clip(round(float(lvef)), 12, 78)),
-        pasp_mmhg=int(np.clip(round(float(pasp)), 14, 120)),
-        tr_vmax_m_s=round(float(tr_vmax), 2),
-        la_volume_index_ml_m2=round(float(la_index), 1),
-        lvidd_cm=round(heart.lv_internal_diameter_mm / 10 + 0.22 * float(noise[6]), 2),
-        e_a_ratio=round(float(np.clip(e_a, 0.3, 5)), 2),
-        rv_function=RV_GRADES[int(np.searchsorted(RV_GRADE_FROM, strain))],
-    )
-
-
-def cardiac_labels(echo: Echo, sex: str) -> dict[str, int]:
-    """The seven cardiac tasks by the rules of the definition set `hyperct`."""
-    enlarged = echo.la_volume_index_ml_m2 > 35
-    return {
-        "reduced_rv_systolic_function": int(echo.rv_function.endswith("reduced")),
-        "reduced_lv_systolic_function": int(echo.lvef_percent < 50),
-        "pulmonary_hypertension": int(echo.pasp_mmhg > 35),
-        "atrial_chamber_enlargement": int(enlarged),
-        "ventricular_enlargement": int(echo.lvidd_cm > (5.9 if sex == "M" else 5.3)),
-        "left_atrial_filling_pressure": int(echo.e_a_ratio >= 2 or enlarged or echo.tr_vmax_m_s > 2.8),
-        "right_atrial_filling_pressure": int(echo.tr_vmax_m_s > 3.4),
-    }
+def _width_mm(sizes: Sizes, chambers: dict[str, Chamber]) -> float:
+    """Widest heart from right to left, with myocardium and fat."""
+    wall = {"left_ventricle": sizes.lv_wall_mm, "right_ventricle": 3.0, "left_atrium": 2.0, "right_atrium": 2.0}
+    half = {name: extent(c.radii + wall[name] + sizes.fat_mm, c.axes)[0] for name, c in chambers.items()}
+    right = min(c.centre[0] - half[name] for name, c in chambers.items())
+    left = max(c.centre[0] + half[name] for name, c in chambers.items())
+    return float(left - right)

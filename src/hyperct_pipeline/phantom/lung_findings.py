@@ -6,14 +6,10 @@ Every function takes the scene, a severity in (0.35, 1] and a generator; places 
 import numpy as np
 
 from hyperct_pipeline.phantom.anatomy import LOBES, Scene
+from hyperct_pipeline.phantom.habitus import draw_sides
 from hyperct_pipeline.phantom.shapes import WHOLE, Field, Point, along, unit
 
 Generator = np.random.Generator
-
-
-def _sides(generator: Generator, both: float) -> list[int]:
-    """Right (-1), left (+1), or both with probability `both`."""
-    return [-1, 1] if generator.random() < both else [int(generator.choice([-1, 1]))]
 
 
 def _blob(scene: Scene, centre: Point, radius_mm: float, softness_mm: float, hu: float, generator: Generator) -> None:
@@ -78,9 +74,9 @@ def consolidation(scene: Scene, severity: float, generator: Generator) -> None:
 
 
 def atelectasis(scene: Scene, severity: float, generator: Generator) -> None:
-    """Collapse of the dependent base on one or both sides, and plate-like bands above the diaphragm."""
+    """Collapse of the dependent base, on the sides whose diaphragm it raises, and plate-like bands above it."""
     canvas, h = scene.canvas, scene.habitus
-    for side in _sides(generator, 0.4):
+    for side in h.collapsed:
         box = scene.half_chest(side)
         x, y, z = canvas.coordinates(box)
         dome = h.dome_right_mm if side < 0 else h.dome_left_mm
@@ -108,7 +104,7 @@ def atelectasis(scene: Scene, severity: float, generator: Generator) -> None:
 def pleural_effusion(scene: Scene, severity: float, generator: Generator) -> None:
     """Fluid in the back of a supine patient, deepest at the base, with a meniscus along the chest wall."""
     canvas, h = scene.canvas, scene.habitus
-    for side in _sides(generator, 0.5):
+    for side in draw_sides(generator, 0.5):
         box = scene.half_chest(side)
         _, y, z = canvas.coordinates(box)
         depth_mm = generator.uniform(0.85, 1.15) * (14 + 44 * severity)
@@ -141,7 +137,7 @@ def fibrotic_sequela(scene: Scene, severity: float, generator: Generator) -> Non
     """Scar: thickened pleura with coarse strands that pull inwards, at an apex or a base."""
     canvas, h = scene.canvas, scene.habitus
     apical = generator.random() < 0.65
-    for side in _sides(generator, 0.45):
+    for side in draw_sides(generator, 0.45):
         z_mid = h.level(generator.uniform(0.78, 0.9) if apical else generator.uniform(0.3, 0.45))
         box = scene.half_chest(side)
         spread = generator.uniform(24, 34) * (0.8 + 0.4 * severity)

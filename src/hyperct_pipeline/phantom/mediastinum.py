@@ -6,7 +6,7 @@ from hyperct_pipeline.phantom.anatomy import Scene
 from hyperct_pipeline.phantom.heart import Chamber
 from hyperct_pipeline.phantom.shapes import Canvas, Field, Point
 
-BLOOD, MYOCARDIUM, EPICARDIAL_FAT, PERICARDIAL_FLUID = 38.0, 56.0, -95.0, 8.0  # HU, unenhanced
+MYOCARDIUM, EPICARDIAL_FAT, PERICARDIAL_FLUID = 56.0, -95.0, 8.0  # HU, unenhanced
 
 
 def aorta_path(scene: Scene) -> Point:
@@ -55,15 +55,17 @@ def paint_mediastinum(scene: Scene, effusion_mm: float) -> None:
     _heart(scene, effusion_mm)
     back = h.chest_half_depth_mm - 34
     canvas.tube([(2, back - 2, -30), (2, 30, h.level(0.5)), (4, 24, h.level(0.7)), (3, 16, h.level(1.15))], 7, 36.0)
-    canvas.tube([(-26, -4, h.level(0.56)), (-27, -6, h.level(0.72)), (-22, -14, h.level(0.86))], 9, BLOOD)
+    canvas.tube([(-26, -4, h.level(0.56)), (-27, -6, h.level(0.72)), (-22, -14, h.level(0.86))], 9, scene.blood_hu)
     atrium = tuple(scene.heart.right_atrium.centre)
-    canvas.tube([(-24, 14, -30), (-24, 8, h.level(0.2)), atrium], 12, BLOOD)
-    canvas.tube([(-22, -14, h.level(0.84)), (18, -20, h.level(0.86))], 6, BLOOD)
+    canvas.tube([(-24, 14, -30), (-24, 8, h.level(0.2)), atrium], 12, scene.blood_hu)
+    canvas.tube([(-22, -14, h.level(0.84)), (18, -20, h.level(0.86))], 6, scene.blood_hu)
     for x, y in ((-16, 0), (2, -6), (14, 8)):  # branches of the arch
-        canvas.tube([(0.5 * x, y, h.level(0.76)), (x, y - 2, h.level(0.92)), (1.8 * x, y, h.level(1.12))], 5, BLOOD)
+        canvas.tube(
+            [(0.5 * x, y, h.level(0.76)), (x, y - 2, h.level(0.92)), (1.8 * x, y, h.level(1.12))], 5, scene.blood_hu
+        )
     for path, radius in pulmonary_artery_paths(scene):
-        canvas.tube(path, radius, BLOOD)
-    canvas.tube(aorta_path(scene), aorta_radii(scene), BLOOD)
+        canvas.tube(path, radius, scene.blood_hu)
+    canvas.tube(aorta_path(scene), aorta_radii(scene), scene.blood_hu)
     _airways(scene)
 
 
@@ -99,9 +101,9 @@ def _heart(scene: Scene, effusion_mm: float) -> None:
     left, right, left_atrium, right_atrium = distances
     canvas.paint(box, canvas.cover(right - 3), MYOCARDIUM)
     for cavity in (right, left_atrium, right_atrium):
-        canvas.paint(box, canvas.cover(cavity - (0 if cavity is right else 2)), BLOOD)
+        canvas.paint(box, canvas.cover(cavity - (0 if cavity is right else 2)), scene.blood_hu)
     canvas.paint(box, canvas.cover(left), MYOCARDIUM)
-    canvas.paint(box, canvas.cover(_distance(canvas, box, heart.left_ventricle)), BLOOD)
+    canvas.paint(box, canvas.cover(_distance(canvas, box, heart.left_ventricle)), scene.blood_hu)
 
 
 def _distance(canvas: Canvas, box: tuple[slice, slice, slice], chamber: Chamber) -> Field:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from hyperct_pipeline.phantom.acquisition import Acquired
 from hyperct_pipeline.phantom.cohort import Study
-from hyperct_pipeline.phantom.heart import RV_GRADES, Echo
+from hyperct_pipeline.phantom.echo import RV_GRADES, Echo
 
 Generator = np.random.Generator
 CT_RATE_COLUMNS = {

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from hyperct_pipeline.phantom import PhantomConfig, write_phantom
-from hyperct_pipeline.phantom.archive import Tables
 
 
-def write_archive(folder: Path, config: PhantomConfig) -> Tables:
-    """Write the synthetic DICOM archive and return (truth, ct_rate, hyperct_wide, echo_metric, cohorts)."""
-    return write_phantom(folder, config)
+def write_archive(folder: Path, config: PhantomConfig) -> None:
+    """Write the synthetic DICOM archive and its label tables.
+
+    The tables are no outputs: Kedro would save them one by one after the images stand, and a kill in between would
+    leave new images beside old labels.
+    """
+    write_phantom(folder, config)

@@ -12,13 +12,7 @@ def create_pipeline(**_: object) -> Pipeline:
             node(
                 write_archive,
                 inputs={"folder": "phantom_folder", "config": "params:phantom"},
-                outputs=[
-                    "phantom_truth",
-                    "phantom_ct_rate",
-                    "phantom_hyperct_wide",
-                    "phantom_echo_metric",
-                    "phantom_cohorts",
-                ],
+                outputs=None,
                 name="write_phantom",
                 tags=["phantom"],
             )
