@@ -13,6 +13,9 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.hooks import configuration
 from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters, without_phantom
+from hyperct_pipeline.model.settings import BackboneConfig
+from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
+from hyperct_pipeline.volumes.slices import SliceConfig
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,18 @@ def test_one_name_can_be_a_path_and_a_group(places: ParameterPlaces, monkeypatch
     fit = {"lr": 0.2, "crop": (3, 4)}
     assert seen_by_catalog({"fit": "PATH", "data_root": "d"}) == ({"a": "PATH", "b": "d"}, fit)
     assert seen_by_catalog({"fit": {"lr": 0.3}}) == ({"a": "x", "b": "y"}, fit | {"lr": 0.3})
+
+
+def test_groups_that_do_not_fit_each_other_are_refused(places: ParameterPlaces) -> None:
+    types = {"preprocess": PreprocessConfig, "slices": SliceConfig, "backbone": BackboneConfig}
+    good = {
+        "preprocess": {"shape_zyx": [8, 64, 64]},
+        "slices": {"crop_yx": [48, 48]},
+        "backbone": {"img_size": [48, 48]},
+    }
+    assert checked_parameters(good, types, places)["slices"]["crop_yx"] == (48, 48)
+    with pytest.raises(ConfigError, match=r"slices\.crop_yx \(32, 32\) must equal backbone\.img_size \(48, 48\)"):
+        checked_parameters(good | {"slices": {"crop_yx": [32, 32]}}, types, places)
 
 
 CATALOG = """

@@ -54,6 +54,7 @@ def preprocessed() -> pd.DataFrame:
             "status": status,
             "reason_codes": ["QUALITY_REJECT"] + [""] * (N - 2),
             "volume": [None, *keys[1:]],
+            "volume_sha256": [None, *(f"digest of {key}" for key in keys[1:])],
         }
     )
 
@@ -119,6 +120,7 @@ def test_every_study_keeps_its_row(catalogue: TaskCatalogue, sources: LabelSourc
     assert index.loc[study_key(2), ["status", "volume"]].tolist() == ["ready", study_key(2)]
     assert index.loc[PSEUDONYMS.study_key("train_99_a"), "status"] == "no_image"
     assert index["volume"].notna().sum() == N - 2
+    assert index.loc[study_key(2), "volume_sha256"] == f"digest of {study_key(2)}"
     assert all(index[task].dtype == "Int8" for task in catalogue.ids)
 
 

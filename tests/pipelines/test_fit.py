@@ -66,10 +66,11 @@ def index() -> pd.DataFrame:
             "patient_key": [f"p{number:02d}" for number in range(18)],
             "split": ["train"] * 10 + ["validation"] * 6 + ["train", None],
             "volume": [f"s{number:02d}" for number in range(16)] + [None, "s17"],
+            "volume_sha256": [f"d{number:02d}" for number in range(16)] + [None, "d17"],
             "lung_nodule": pd.array(labels, dtype="Int8"),
             "cardiomegaly": pd.array(1 - labels, dtype="Int8"),
         }
-    ).astype({"split": "string", "volume": "string"})
+    ).astype({"split": "string", "volume": "string", "volume_sha256": "string"})
     frame.loc[3, list(TASKS)] = pd.NA
     frame.loc[5, "cardiomegaly"] = pd.NA
     return frame

@@ -69,10 +69,12 @@ def test_best_without_auroc_and_without_validation() -> None:
 def test_digest_follows_what_the_weights_depend_on() -> None:
     studies = LabelledStudies(("a",), ("p",), np.zeros((1, 2), dtype=np.int8))
     relabelled = LabelledStudies(("a",), ("p",), np.ones((1, 2), dtype=np.int8))
+    rescanned = LabelledStudies(("a",), ("p",), np.zeros((1, 2), dtype=np.int8), ("other voxels",))
 
     def digest(config: FitConfig, split: LabelledStudies) -> str:
         return settings_digest(BACKBONE, MODEL, SLICES, config, "prepared-so", ("x", "y"), (split,))
 
     start = digest(FitConfig(), studies)
     assert digest(FitConfig(device="cpu"), studies) == start
-    assert len({start, digest(FitConfig(lr=1.0), studies), digest(FitConfig(), relabelled)}) == 3
+    others = [digest(FitConfig(lr=1.0), studies), digest(FitConfig(), relabelled), digest(FitConfig(), rescanned)]
+    assert len({start, *others}) == 4

@@ -19,6 +19,7 @@ from kedro.validation.type_extractor import TypeExtractor
 from pydantic import TypeAdapter, ValidationError
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.volumes.preprocessing import check_slices_fit
 
 _ABSENT = object()
 RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
@@ -122,9 +123,23 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
             errors.extend(_messages(name, error, places))
         else:
             checked[name] = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    errors += _mismatches(checked, types)
     if errors:
         raise ConfigError("The configuration has errors; no node was run.\n" + "\n".join(f"- {e}" for e in errors))
     return checked
+
+
+def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, Any]) -> list[str]:
+    """What single groups cannot see: grid, crop and backbone must fit each other."""
+    groups = ("preprocess", "slices", "backbone")
+    if not all(group in checked for group in groups):
+        return []
+    preprocess, slices, backbone = (types[group](**checked[group]) for group in groups)
+    try:
+        check_slices_fit(preprocess, slices, backbone.img_size)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _messages(group: str, error: ValidationError, places: ParameterPlaces) -> Iterator[str]:

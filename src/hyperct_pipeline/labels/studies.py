@@ -15,6 +15,7 @@ from hyperct_pipeline.pseudonyms import OLDEST_AGE_YEARS, Pseudonyms
 STUDY_TYPES = {
     "study_key": "str", "patient_key": "str", "accession_key": "str", "day": "Int64", "status": "str",
     "reason": "str", "sex": "str", "age_years": "Float64", "scanner": "str", "kernel": "str", "volume": "str",
+    "volume_sha256": "str",
 }  # fmt: skip
 COHORT_COLUMNS = ("id_type", "id", "site", "cohort", "split", "sex", "age_years")
 # How far ages may lie apart without a conflict: a cohorts table states one age for all studies of a patient.
@@ -29,16 +30,18 @@ def image_studies(manifest: pd.DataFrame, preprocessed: pd.DataFrame) -> pd.Data
     if manifest.empty:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in STUDY_TYPES.items()})
     studies = manifest.rename(columns={"reason_codes": "reason"})
-    studies = studies.reindex(columns=[name for name in STUDY_TYPES if name != "volume"])
+    studies = studies.reindex(columns=[name for name in STUDY_TYPES if not name.startswith("volume")])
     studies["status"] = studies["status"].replace({"converted": "pending"})
     if preprocessed.empty:
-        return studies.assign(volume=None).astype(STUDY_TYPES).reset_index(drop=True)
-    later = preprocessed.set_index("study_key")[["status", "reason_codes", "volume"]].reindex(studies["study_key"])
+        return studies.assign(volume=None, volume_sha256=None).astype(STUDY_TYPES).reset_index(drop=True)
+    of_volume = ["volume", "volume_sha256"]
+    later = preprocessed.set_index("study_key")[["status", "reason_codes", *of_volume]].reindex(studies["study_key"])
     there = later["status"].notna().to_numpy()
     step = later["status"].replace({"stored": "ready"}).to_numpy(object)
     studies["status"] = np.where(there, step, studies["status"].to_numpy(object))
     studies["reason"] = np.where(there, later["reason_codes"].to_numpy(object), studies["reason"].to_numpy(object))
-    return studies.assign(volume=later["volume"].to_numpy(object)).astype(STUDY_TYPES).reset_index(drop=True)
+    there_is = {column: later[column].to_numpy(object) for column in of_volume}
+    return studies.assign(**there_is).astype(STUDY_TYPES).reset_index(drop=True)
 
 
 def join_findings(studies: pd.DataFrame, findings: Sequence[Reading]) -> tuple[pd.DataFrame, list[NDArray[np.intp]]]:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 INDEX_COLUMNS = (
     "study_key", "patient_key", "site", "cohort", "split", "sex", "age_years", "scanner", "kernel", "volume",
-    "status", "reason",
+    "volume_sha256", "status", "reason",
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ class LabelledStudies:
     study_keys: tuple[str, ...]  # (n,)
     patient_keys: tuple[str, ...]  # (n,)
     labels: NDArray[np.int8]  # (n, K): 1, 0, or -1 for unknown
+    volume_digests: tuple[str, ...] = ()  # (n,), of the voxels; empty where not known
 
     def __post_init__(self) -> None:
         if not len(self.study_keys) == len(self.patient_keys) == len(self.labels):

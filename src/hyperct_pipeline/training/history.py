@@ -29,12 +29,12 @@ def settings_digest(
     tasks: tuple[str, ...],
     splits: tuple[LabelledStudies, ...],
 ) -> str:
-    """Digest of everything the weights depend on: settings, tasks, studies and labels; not the device."""
+    """Digest of everything the weights depend on: settings, tasks, studies, voxels and labels; not the device."""
     device_free = dataclasses.replace(config, device="auto")
     settings = [dataclasses.asdict(part) for part in (backbone, model, slices, device_free)]
     digest = hashlib.sha256(json.dumps([settings, preprocess_digest, tasks], sort_keys=True).encode())
     for split in splits:
-        digest.update(json.dumps([split.study_keys, split.patient_keys]).encode())
+        digest.update(json.dumps([split.study_keys, split.patient_keys, split.volume_digests]).encode())
         digest.update(split.labels.tobytes())
     return digest.hexdigest()[:16]
 

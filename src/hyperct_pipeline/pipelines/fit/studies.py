@@ -40,6 +40,7 @@ def labelled_studies(
         "%s: %d of %d studies; left out: %d without a volume, %d without a known label",
         split, usable.sum(), len(rows), (~stored).sum(), (stored & ~known).sum(),
     )  # fmt: skip
-    return LabelledStudies(
-        tuple(rows["study_key"][usable].astype(str)), tuple(rows["patient_key"][usable].astype(str)), labels[usable]
+    keys, patients, digests = (
+        tuple(rows[column][usable].astype(str)) for column in ("study_key", "patient_key", "volume_sha256")
     )
+    return LabelledStudies(keys, patients, labels[usable], digests)
