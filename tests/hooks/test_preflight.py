@@ -8,6 +8,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables
 from hyperct_pipeline.errors import MissingInputError
 from hyperct_pipeline.hooks import PreflightHook
+from hyperct_pipeline.model.settings import BackboneConfig
 
 
 def check(catalog: DataCatalog, *inputs: str) -> None:
@@ -47,7 +48,7 @@ def test_only_what_the_run_reads_is_looked_at() -> None:
 )
 def test_weights_are_looked_for_before_a_training(tag: str, weights: str, fails: bool) -> None:
     pipeline = SimpleNamespace(inputs=set, nodes=[SimpleNamespace(tags={tag})])
-    catalog = DataCatalog({"params:backbone": MemoryDataset({"weights": weights})})
+    catalog = DataCatalog({"params:backbone": MemoryDataset(BackboneConfig(weights=weights))})
     hook = PreflightHook()
     hook.after_catalog_created({}, {})
     if not fails:

@@ -57,10 +57,10 @@ def _missing_weights(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> 
     """Why the backbone of a training cannot be built; `hub` fetches the weights now, while somebody is looking."""
     if not any("fit" in node.tags for node in pipeline.nodes):
         return []
-    from hyperct_pipeline.model.backbone import BackboneConfig, find_weights
+    from hyperct_pipeline.model.backbone import find_weights
 
     try:
-        find_weights(BackboneConfig(**catalog["params:backbone"].load()))
+        find_weights(catalog["params:backbone"].load())
     except WeightsError as error:
         return [str(error)]
     return []
