@@ -180,7 +180,7 @@ def _save_pyfunc(target: Path, folder: Path, package: Any) -> None:
     )
     with warnings.catch_warnings():
         # the signature is given; an input example would be a volume of somebody
-        warnings.filterwarnings("ignore", "(?s).*(input example|type hints)", UserWarning)
+        warnings.filterwarnings("ignore", "(?s).*input example", UserWarning)
         mlflow.pyfunc.save_model(
             target,
             python_model=str(Path(__file__).with_name("scoring_model.py")),
