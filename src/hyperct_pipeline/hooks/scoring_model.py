@@ -3,19 +3,17 @@
 MLflow runs this file when the model is loaded (models from code), therefore it ends with `set_model`.
 """
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-# MLflow advises on type hints when it sees the class below; hints would become a signature of its own, without arrays.
-warnings.filterwarnings("ignore", "(?s).*Add type hints to the `predict` method", UserWarning)
-
 
 class HyperCTScorer(PythonModel):
     """Probabilities of all tasks for preprocessed CT volumes."""
+
+    _skip_type_hint_validation = True  # MLflow's switch; it would advise on hints at each save and load
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the package (safetensors + JSON)."""
@@ -23,7 +21,7 @@ class HyperCTScorer(PythonModel):
 
         self.package = load_package(Path(context.artifacts["package"]))
 
-    # Without type hints, see above.
+    # Without type hints: MLflow takes them for a signature of its own, which knows no arrays.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Score volumes.
 
