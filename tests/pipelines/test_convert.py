@@ -1,13 +1,15 @@
 import logging
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from hyperct_pipeline.datasets import NiftiFolder
 from hyperct_pipeline.dicom.conversion import ConvertConfig
 from hyperct_pipeline.phantom import PhantomConfig, write_phantom
 from hyperct_pipeline.pipelines.convert import nodes
@@ -40,21 +42,22 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFram
 
 
 def convert(
-    archive: Path, config: ConvertConfig, done: nodes.Rows
+    archive: Path, config: ConvertConfig, done: nodes.Rows, folder: Path
 ) -> tuple[pd.DataFrame, dict[str, Volume], nodes.Rows]:
     groups = nodes.index_archive(archive, config)
-    index, chosen = nodes.select_series(groups, PSEUDONYMS, config)
-    volumes: dict[str, Volume] = {}
+    index, chosen = nodes.select_series(groups, PSEUDONYMS, pd.DataFrame(), pd.DataFrame(), config)
     rows: nodes.Rows = {}
-    for volume_chunk, row_chunk in nodes.convert_studies(chosen, done, config):
-        volumes |= volume_chunk
+    for volumes, row_chunk in nodes.convert_studies(archive, chosen, done, folder, config):
+        assert volumes == {}  # processes write them
         rows |= row_chunk
-    return index, volumes, rows
+    return index, {key: load() for key, load in NiftiFolder(str(folder)).load().items()}, rows
 
 
 def test_catalog_names() -> None:
     pipeline = create_pipeline()
-    assert pipeline.inputs() == {"dicom_archive", "pseudonyms", "params:convert", "conversion_rows_done"}
+    decided = {"exclusions", "overrides"}
+    handles = {"conversion_rows_done", "nifti_folder"}
+    assert pipeline.inputs() == {"dicom_archive", "pseudonyms", "params:convert"} | decided | handles
     assert pipeline.outputs() == {"nifti", "conversion_manifest", "conversion_timings"}
 
 
@@ -62,10 +65,10 @@ def test_paper_settings_are_valid() -> None:
     TypeAdapter(ConvertConfig).validate_python(parameters("base", "paper"))
 
 
-def test_every_phantom_study_ends_as_its_truth_says(phantom: tuple[Path, pd.DataFrame], caplog) -> None:
+def test_every_phantom_study_ends_as_its_truth_says(phantom: tuple[Path, pd.DataFrame], tmp_path: Path, caplog) -> None:
     root, truth = phantom
     with caplog.at_level(logging.DEBUG):
-        index, volumes, rows = convert(root, CONFIG, {})
+        index, volumes, rows = convert(root, CONFIG, {}, tmp_path)
         manifest, timings = nodes.conversion_manifest(index, rows)
     keys = truth["study_instance_uid"].map(PSEUDONYMS.study_key)
     expected = dict(zip(keys, truth["expected_status"], strict=True))
@@ -88,24 +91,42 @@ def test_every_phantom_study_ends_as_its_truth_says(phantom: tuple[Path, pd.Data
     assert str(root) not in left_behind
 
 
-def test_second_run_converts_nothing_and_ends_the_same(phantom: tuple[Path, pd.DataFrame]) -> None:
+def test_second_run_converts_only_what_is_missing(phantom: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, _ = phantom
-    index, _, rows = convert(root, CONFIG, {})
-    index_again, volumes, new_rows = convert(root, CONFIG, rows)
-    assert volumes == {} and new_rows == {}
+    index, _, rows = convert(root, CONFIG, {}, tmp_path)
+    index_again, _, new_rows = convert(root, CONFIG, rows, tmp_path)
+    assert new_rows == {}
     pd.testing.assert_frame_equal(index, index_again)
+    gone = min(key for key, row in rows.items() if row["status"] == "converted")
+    content = (tmp_path / f"{gone}.nii.gz").read_bytes()
+    (tmp_path / f"{gone}.nii.gz").unlink()
+    _, _, new_rows = convert(root, CONFIG, rows, tmp_path)
+    assert list(new_rows) == [gone]
+    assert (tmp_path / f"{gone}.nii.gz").read_bytes() == content
 
 
-def test_first_chunk_is_empty_so_that_kedro_has_one() -> None:
-    assert list(nodes.convert_studies([], {}, CONFIG)) == [({}, {})]
+def test_first_chunk_is_empty_so_that_kedro_has_one(tmp_path: Path) -> None:
+    assert list(nodes.convert_studies(tmp_path, [], {}, tmp_path, CONFIG)) == [({}, {})]
 
 
-def test_two_runs_give_the_same_manifest_and_voxels(phantom: tuple[Path, pd.DataFrame]) -> None:
+def test_two_runs_give_the_same_manifest_and_bytes(phantom: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, _ = phantom
-    first_index, first, rows = convert(root, CONFIG, {})
-    again_index, again, rows_again = convert(root, CONFIG, {})
+    first_index, first, rows = convert(root, CONFIG, {}, tmp_path / "a")
+    again_index, _, rows_again = convert(root, replace(CONFIG, n_workers=2), {}, tmp_path / "b")
     pd.testing.assert_frame_equal(
         nodes.conversion_manifest(first_index, rows)[0], nodes.conversion_manifest(again_index, rows_again)[0]
     )
-    for key, volume in first.items():
-        np.testing.assert_array_equal(volume.hu, again[key].hu)
+    for key in first:
+        name = f"{key}.nii.gz"
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_what_became_of_every_group_is_logged(phantom: tuple[Path, pd.DataFrame], tmp_path: Path, caplog) -> None:
+    root, _ = phantom
+    index, _, rows = convert(root, CONFIG, {}, tmp_path)
+    with caplog.at_level(logging.INFO):
+        nodes.conversion_manifest(index, rows)
+    counts = re.search(r"(\d+) found = (\d+) converted \+ (\d+) refused \+ (\d+) failed \+ (\d+) not", caplog.text)
+    assert counts is not None
+    found, *parts = map(int, counts.groups())
+    assert found == len(index) == sum(parts)

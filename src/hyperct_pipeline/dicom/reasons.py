@@ -13,7 +13,11 @@ REMEDIES: dict[str, str] = {
     "NOT_CHEST": "Header names another body part; extend the vocabulary in parameters_convert.yml if wrong.",
     "CONTRAST": "Contrast was given; set convert.allow_contrast=true to accept such scans.",
     "NO_USABLE_SERIES": "No series of the study can be used; the reasons of each stand in series_index.",
+    "EXCLUDED": "The study or series is on the exclusion list.",
+    "UNREADABLE_FOLDER": "A folder of the archive cannot be opened; give read permission and run again.",
+    "UNREADABLE_FILES": "No DICOM file of a folder can be read; copy it again or give read permission.",
     # ranking
+    "OVERRIDDEN": "The override table names another series of the study.",
     "THICK": "A series with spacing nearer to convert.target_spacing_mm was chosen.",
     "THIN": "A series with spacing nearer to convert.target_spacing_mm was chosen.",
     "KERNEL_LUNG": "A series with a soft kernel was chosen.",
@@ -25,7 +29,8 @@ REMEDIES: dict[str, str] = {
     "TRUNCATED_FILE": "At least one file is cut short; copy the series again.",
     "UNSUPPORTED_TRANSFER_SYNTAX": "The compression is not supported; export uncompressed or as JPEG-LS.",
     "NOT_GREYSCALE": "Colour images; export the original CT images.",
-    "MIXED_PATIENTS": "One series holds several patient ids; correct it at the source.",
+    "MIXED_PATIENTS": "One study or series holds several patient ids; correct it at the source.",
+    "BAD_PIXEL_FORMAT": "Bits, matrix, compression and length of the pixels contradict each other; export it again.",
     "MIXED_RECONSTRUCTIONS": "One series holds several reconstruction kernels; export them separately.",
     "MATRIX_VARIES": "Images of one series differ in matrix size; export the series again.",
     "PIXEL_SPACING_VARIES": "Images of one series differ in pixel spacing; export the series again.",
@@ -35,16 +40,23 @@ REMEDIES: dict[str, str] = {
     "ORIENTATION_VARIES": "Images of one series differ in orientation; export the original images.",
     "BAD_ORIENTATION": "Direction cosines are not orthogonal unit vectors; export the original images.",
     "DUPLICATE_POSITION": "Several images lie at one position; export one reconstruction per series.",
-    "MISSING_SLICE": "Slices are missing; export the whole series.",
+    "MISSING_SLICE": "Slices are missing; export the whole series, or set convert.gate.max_interpolated_slices.",
     "VARIABLE_SPACING": "Slice spacing changes within the series; export an equally spaced reconstruction.",
     "GANTRY_TILT": "The gantry was tilted; export an untilted reconstruction.",
     "POSITION_WANDERS": "Slices do not lie in one line; export the original images.",
     # decoding
     "FILE_UNREADABLE": "A file vanished or may not be read; check the archive and run again.",
+    "FILE_CHANGED": "A file changed while the archive was read; run again when the archive is at rest.",
+    "CODESTREAM_MISMATCH": "A compressed image has another size than its header says; export the series again.",
     "DECODE_FAILED": "Pixels could not be decoded; copy or export the series again.",
     "CROSS_CHECK_FAILED": "Two decoders disagree about the pixels; export the series uncompressed.",
     "HU_OUT_OF_RANGE": "Values do not fit 16-bit HU; the rescale tags cannot be right.",
     "GEOMETRY_MISMATCH": "The volume does not lie where the headers put it; please report this as a fault.",
+    # study processes
+    "WORKER_CRASHED": "Decoding took its process down; export the series uncompressed. It is tried again next time.",
+    "MEMORY_LIMIT": "The study needs more than convert.memory_limit_gb; raise it if the study is sound.",
+    "TIME_LIMIT": "The study took longer than convert.time_limit_s; check the disk or raise it.",
+    "UNEXPECTED_ERROR": "A fault of the program; please report it with the line that stands in the log.",
 }
 
 

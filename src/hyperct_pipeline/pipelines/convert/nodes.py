@@ -7,10 +7,12 @@ from typing import Any
 import pandas as pd
 
 from hyperct_pipeline.dicom import manifest
-from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all, is_done
+from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all
+from hyperct_pipeline.dicom.decisions import decisions_of
+from hyperct_pipeline.dicom.finished import is_done
+from hyperct_pipeline.dicom.index import ArchiveIndex, index_series
 from hyperct_pipeline.dicom.selection import ChosenSeries
 from hyperct_pipeline.dicom.selection import select_series as select
-from hyperct_pipeline.dicom.series import SeriesGroup, index_series
 from hyperct_pipeline.pseudonyms import Pseudonyms
 from hyperct_pipeline.volumes.progress import Progress
 from hyperct_pipeline.volumes.volume import Volume
@@ -18,29 +20,37 @@ from hyperct_pipeline.volumes.volume import Volume
 Rows = dict[str, dict[str, Any]]
 
 
-def index_archive(archive: Path, config: ConvertConfig) -> list[SeriesGroup]:
-    """All series groups of the archive; they hold paths and identifiers and stay in memory."""
-    return index_series(archive, config.n_workers)
+def index_archive(archive: Path, config: ConvertConfig) -> ArchiveIndex:
+    """All series groups of the archive; they hold paths and identifiers and stay within this process."""
+    return index_series(archive, config)
 
 
 def select_series(
-    series_groups: list[SeriesGroup], pseudonyms: Pseudonyms, config: ConvertConfig
+    series_groups: ArchiveIndex,
+    pseudonyms: Pseudonyms,
+    exclusions: pd.DataFrame,
+    overrides: pd.DataFrame,
+    config: ConvertConfig,
 ) -> tuple[pd.DataFrame, list[ChosenSeries]]:
-    """The series index, and the series of each study to convert."""
-    return select(series_groups, pseudonyms, config)
+    """The series index, and the series to convert."""
+    decisions = decisions_of(exclusions, overrides)
+    return select(series_groups, pseudonyms, config, decisions, series_groups.lost)
 
 
 def convert_studies(
-    chosen_series: list[ChosenSeries], conversion_rows_done: Rows, config: ConvertConfig
+    archive: Path,
+    chosen_series: list[ChosenSeries],
+    conversion_rows_done: Rows,
+    nifti_folder: Path,
+    config: ConvertConfig,
 ) -> Iterator[tuple[dict[str, Volume], Rows]]:
-    """Volumes and rows of the studies that are new or changed, one at a time."""
+    """Rows of the series that are new or changed, one at a time; study processes write their volumes themselves."""
     yield {}, {}  # Kedro looks at the first chunk, and there may be no other
-    todo = [s for s in chosen_series if not is_done(s, conversion_rows_done.get(s.study_key), config)]
+    todo = [s for s in chosen_series if not is_done(s, conversion_rows_done.get(s.key), nifti_folder, config)]
     progress = Progress("convert", len(todo))
-    for conversion in convert_all(todo, config):
-        key = conversion.row["study_key"]
-        progress.count(usable=conversion.volume is not None)
-        yield ({key: conversion.volume} if conversion.volume else {}), {key: conversion.row}
+    for key, row in convert_all(todo, archive, nifti_folder, config):
+        progress.count(usable=row["status"] == "converted")
+        yield {}, {key: row}
 
 
 def conversion_manifest(series_index: pd.DataFrame, conversion_rows: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -19,13 +19,13 @@ def create_pipeline(**_: Any) -> Pipeline:
             ),
             node(
                 nodes.select_series,
-                inputs=["series_groups", "pseudonyms", "params:convert"],
+                inputs=["series_groups", "pseudonyms", "exclusions", "overrides", "params:convert"],
                 outputs=["series_index", "chosen_series"],
                 name="select_series",
             ),
             node(
                 nodes.convert_studies,
-                inputs=["chosen_series", "conversion_rows_done", "params:convert"],
+                inputs=["dicom_archive", "chosen_series", "conversion_rows_done", "nifti_folder", "params:convert"],
                 outputs=["nifti", "conversion_rows"],
                 name="convert_studies",
             ),
