@@ -91,7 +91,7 @@ def test_one_enhanced_image_makes_an_enhanced_series(header_with, config) -> Non
 
 
 def test_pattern_that_is_none_is_refused_with_the_configuration(config) -> None:
-    with pytest.raises(ValidationError, match="lung_kernel_patterns: .*is no regular expression"):
+    with pytest.raises(ValidationError, match=r"lung_kernel_patterns: .*is no regular expression"):
         replace(config.vocabulary, lung_kernel_patterns=("B[",))
     with pytest.raises(ValidationError, match="kernel_patterns"):
         replace(config.allowed_values, kernel_patterns=("(",))
