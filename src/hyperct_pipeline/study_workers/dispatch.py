@@ -8,16 +8,17 @@ to the workers of that cluster, which need this package and the same paths.
 # mypy: allow-untyped-calls
 # (its annotations are only partial)
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.study_workers.config import WorkersConfig
 from hyperct_pipeline.study_workers.process import Failure, StudyProcess
-from hyperct_pipeline.study_workers.run import close_run, new_run, run_in_process
+from hyperct_pipeline.study_workers.run import Parcel, close_run, new_run, run_in_process
 from hyperct_pipeline.study_workers.template import WORKER_CRASHED
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ def run_studies(
     if config.n_workers == 1 and config.scheduler_address is None:
         yield from _one_by_one(work, items, config, modules)
         return
+    source = iter(items)
+    first = list(islice(source, 1))
+    if not first:  # a cluster costs half a second
+        return
+    items = chain(first, source)
     with _client(config) as client, _run(client) as run:
         yield from _through(client, partial(run_in_process, run, work, config=config, warm_modules=modules), items)
 
@@ -69,7 +75,7 @@ def _through(client: "Client", task: Callable[[Item], Any], items: Iterable[Item
     waiting: "dict[Future[Any], Item]" = {}
     while True:
         for item in islice(source, room - len(waiting)):
-            future = client.submit(task, item, pure=False)
+            future = client.submit(task, Parcel(item), pure=False)
             waiting[future] = item
             completed.add(future)
         if not waiting:
@@ -100,6 +106,7 @@ def _client(config: WorkersConfig) -> Iterator["Client"]:
     import dask
     from distributed import Client, LocalCluster
 
+    _silence()
     with ExitStack() as stack:
         if config.scheduler_address is not None:
             client = stack.enter_context(_connected(config.scheduler_address))
@@ -120,6 +127,13 @@ def _client(config: WorkersConfig) -> Iterator["Client"]:
             )
             client = stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
         yield client
+
+
+def _silence() -> None:
+    """Dask's loggers, whose levels it sets itself, tell of every connection, and of a failed task its arguments."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _connected(address: str) -> "Client":

@@ -4,7 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from hyperct_pipeline.study_workers.config import WorkersConfig
 from hyperct_pipeline.study_workers.process import Failure, StudyProcess
@@ -12,6 +12,13 @@ from hyperct_pipeline.study_workers.template import WORKER_CRASHED
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Parcel(Generic[Item]):
+    """An item on its way; its text form shows nothing of it."""
+
+    item: Item = field(repr=False)
 
 
 @dataclass
@@ -31,7 +38,11 @@ def new_run() -> str:
 
 
 def run_in_process(
-    run: str, work: Callable[[Item], Result], item: Item, config: WorkersConfig, warm_modules: tuple[str, ...]
+    run: str,
+    work: Callable[[Item], Result],
+    parcel: Parcel[Item],
+    config: WorkersConfig,
+    warm_modules: tuple[str, ...],
 ) -> Result | Failure:
     """One study in an idle process of the run, or in a new one."""
     with _lock:
@@ -41,7 +52,7 @@ def run_in_process(
         process = processes.idle.pop() if processes.idle else StudyProcess()
         if process not in processes.all:
             processes.all.append(process)
-    outcome: Result | Failure = process.run(work, item, config, warm_modules)
+    outcome: Result | Failure = process.run(work, parcel.item, config, warm_modules)
     with _lock:
         processes.idle.append(process)
     return outcome
