@@ -32,6 +32,8 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 STORAGE_CLASSES = "1.2.840.10008.5.1.4."
+# CT Image, Enhanced CT Image, Legacy Converted Enhanced CT Image
+CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 
 # fmt: off
 _TEXT_TAGS = [
@@ -107,6 +109,11 @@ class Header:
         return tuple(value.strip().upper() for value in self["ImageType"].split("\\") if value.strip())
 
     @property
+    def is_incomplete(self) -> bool:
+        """Whether it should be a CT image and has no pixels, as a file that was cut within its header."""
+        return self["SOPClassUID"] in ("", *CT_CLASSES) and self.pixel_bytes == 0 and self.pixel_length is None
+
+    @property
     def is_localizer(self) -> bool:
         """Whether ImageType names a scout image."""
         return "LOCALIZER" in self.image_type
@@ -116,19 +123,18 @@ def read_header(path: str) -> Header | str:
     """The header of a file, or why there is none: NOT_DICOM, DICOMDIR or UNREADABLE_FILE."""
     try:
         with open(path, "rb") as stream, warnings.catch_warnings():  # noqa: PTH123 - 20,000 times, Path is slow
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # they quote values
             start = start_of_file(stream)
             if start == OTHER_START:
                 return "NOT_DICOM"
+            bare = start == BARE_START
             source = inflated(stream) or stream
-            dataset = pydicom.dcmread(
-                source, stop_before_pixels=True, specific_tags=_READ_TAGS, force=start == BARE_START
-            )
+            dataset = pydicom.dcmread(source, stop_before_pixels=True, specific_tags=_READ_TAGS, force=bare)
             syntax = transfer_syntax(dataset) if source is stream else DEFLATED
             header = _header(path, dataset, pixel_data(source, dataset), os.fstat(stream.fileno()), syntax)
+            return _reason(dataset, header, bare) or header
     except Exception:  # noqa: BLE001 - a parser on arbitrary bytes raises anything; every such file is counted
         return "UNREADABLE_FILE"
-    return _reason(dataset, header, bare=start == BARE_START) or header
 
 
 def _reason(dataset: Dataset, header: Header, bare: bool) -> str:

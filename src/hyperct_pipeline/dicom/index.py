@@ -69,6 +69,8 @@ class ArchiveIndex:
             study, _ = identity_of(result, self.archive)
             self._places[study].append(self._spool.put(result))
             self._readable.add(result.folder)
+            if result.is_incomplete:  # perhaps a slice of a series beside it, whose UID was cut off
+                self._junk[result.folder].add("INCOMPLETE_FILES")
         else:
             self._junk[folder_of(path)].add(_JUNK_PROBLEMS[result])
 

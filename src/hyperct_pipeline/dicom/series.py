@@ -88,7 +88,7 @@ def _series_problems(
     if not localizer and any(other[0] for other in all_keys):
         problems.add("LOCALIZER_DROPPED")
     if orientation >= 0 and any(other[1] < 0 for other in all_keys):
-        problems.add("IMAGES_WITHOUT_GEOMETRY")  # perhaps slices of this stack whose header is cut short
+        problems.add("IMAGES_WITHOUT_GEOMETRY")
     if not localizer and sum(1 for other in all_keys if other[:2] == (False, orientation)) > 1:
         problems.add("MATRIX_VARIES")
     return problems
