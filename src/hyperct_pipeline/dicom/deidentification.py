@@ -9,7 +9,7 @@ import re
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from pydicom.uid import UID
+from pydicom._uid_dict import UID_dictionary
 
 from hyperct_pipeline.dicom.header import Header
 from hyperct_pipeline.dicom.vocabulary import refuse_bad_patterns
@@ -121,8 +121,8 @@ def transfer_syntax_of(header: Header) -> str | None:
     """Registered name of the transfer syntax, None where blank."""
     if not header.transfer_syntax:
         return None
-    name = UID(header.transfer_syntax).name  # of an unknown UID, the UID itself
-    return OTHER if name == header.transfer_syntax else name
+    # pydicom.uid.UID would quote a strange one in a warning
+    return str(UID_dictionary[header.transfer_syntax][0]) if header.transfer_syntax in UID_dictionary else OTHER
 
 
 def plausible(value: float | None, limits: tuple[float, float]) -> float | None:

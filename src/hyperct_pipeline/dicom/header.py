@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass, field
 
 import pydicom
+from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
@@ -110,8 +111,10 @@ class Header:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether it should be a CT image and has no pixels, as a file that was cut within its header."""
-        return self["SOPClassUID"] in ("", *CT_CLASSES) and self.pixel_bytes == 0 and self.pixel_length is None
+        """Whether it may be a CT image and has no pixels, as a file that was cut within its header."""
+        kind = self["SOPClassUID"]
+        may_be_ct = kind in CT_CLASSES or kind not in UID_dictionary  # blank, or itself cut short
+        return may_be_ct and self.pixel_bytes == 0 and self.pixel_length is None
 
     @property
     def is_localizer(self) -> bool:
