@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all
+from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all, convert_series
 from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.selection import select_series
 from hyperct_pipeline.errors import ArchiveError
@@ -30,7 +30,7 @@ def outcome(archive: Path, config: ConvertConfig) -> tuple[str, str, np.ndarray 
     if not chosen:
         return "refused", ";".join(table["reason_codes"]), None
     folder = archive.parent / "nifti"
-    ((_, row),) = convert_all(chosen, archive, folder, config)
+    row = convert_series(chosen[0], folder, config)
     if row["status"] == "failed":
         return "failed", row["reason_codes"], None
     return "converted", row["warnings"], read_nifti(folder / row["nifti"]).hu
@@ -255,5 +255,8 @@ def test_compression_bomb_costs_its_study_alone(write_series, tmp_path: Path, co
         dataset.save_as(path)
         content = path.read_bytes().replace((60000).to_bytes(4, "big"), (4096).to_bytes(4, "big"))
         path.write_bytes(content)
-    status, codes, _ = outcome(tmp_path / "archive", replace(config, memory_limit_gb=0.5, time_limit_s=30.0))
-    assert status == "failed" and codes in ("MEMORY_LIMIT", "DECODE_FAILED", "WORKER_CRASHED", "TRUNCATED_FILE")
+    limited = replace(config, memory_limit_gb=0.5, time_limit_s=30.0)
+    _, chosen = select_series(index_series(tmp_path / "archive"), Pseudonyms(DEMO_SECRET), config)
+    ((_, row),) = convert_all(chosen, tmp_path, tmp_path / "nifti", limited)
+    assert row["status"] == "failed"
+    assert row["reason_codes"] in ("MEMORY_LIMIT", "DECODE_FAILED", "WORKER_CRASHED")

@@ -58,7 +58,7 @@ def test_catalog_names() -> None:
     decided = {"exclusions", "overrides"}
     handles = {"conversion_rows_done", "nifti_folder"}
     assert pipeline.inputs() == {"dicom_archive", "pseudonyms", "params:convert"} | decided | handles
-    assert pipeline.outputs() == {"nifti", "conversion_manifest", "conversion_timings"}
+    assert pipeline.outputs() == {"nifti", "conversion_manifest", "conversion_timings", "crosswalk"}
 
 
 def test_paper_settings_are_valid() -> None:

@@ -3,6 +3,7 @@
 from hyperct_pipeline.datasets.checkpoints import CheckpointFolder, ModelPackageFolder
 from hyperct_pipeline.datasets.figure import FigureFile
 from hyperct_pipeline.datasets.nifti_folder import NiftiFolder
+from hyperct_pipeline.datasets.private_table import PrivateTable
 from hyperct_pipeline.datasets.raw_input import ArchiveFolder, RawTable, RawTables
 from hyperct_pipeline.datasets.record_folder import RecordFolder
 from hyperct_pipeline.datasets.secret import PseudonymSecret
@@ -15,6 +16,7 @@ __all__ = [
     "FigureFile",
     "ModelPackageFolder",
     "NiftiFolder",
+    "PrivateTable",
     "PseudonymSecret",
     "RawTable",
     "RawTables",

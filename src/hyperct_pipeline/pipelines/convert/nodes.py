@@ -1,6 +1,7 @@
 """Nodes of `convert`: archive -> series groups -> chosen series -> volumes and manifest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from hyperct_pipeline.dicom import manifest
 from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all
+from hyperct_pipeline.dicom.crosswalk import crosswalk_table
 from hyperct_pipeline.dicom.decisions import decisions_of
 from hyperct_pipeline.dicom.finished import is_done
 from hyperct_pipeline.dicom.index import ArchiveIndex, index_series
@@ -35,6 +37,11 @@ def select_series(
     """The series index, and the series to convert."""
     decisions = decisions_of(exclusions, overrides)
     return select(series_groups, pseudonyms, config, decisions, series_groups.lost)
+
+
+def crosswalk(series_groups: ArchiveIndex, pseudonyms: Pseudonyms) -> Callable[[], pd.DataFrame]:
+    """How to make the table that leads back to the archive; its dataset does so only on request."""
+    return partial(crosswalk_table, series_groups, pseudonyms)
 
 
 def convert_studies(

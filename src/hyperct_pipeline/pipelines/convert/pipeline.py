@@ -23,6 +23,7 @@ def create_pipeline(**_: Any) -> Pipeline:
                 outputs=["series_index", "chosen_series"],
                 name="select_series",
             ),
+            node(nodes.crosswalk, inputs=["series_groups", "pseudonyms"], outputs="crosswalk", name="crosswalk"),
             node(
                 nodes.convert_studies,
                 inputs=["dicom_archive", "chosen_series", "conversion_rows_done", "nifti_folder", "params:convert"],
