@@ -1,3 +1,4 @@
+import gzip
 import logging
 import re
 from dataclasses import replace
@@ -5,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pydicom
 import pytest
 import yaml
 from pydantic import TypeAdapter
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 
-from hyperct_pipeline.datasets import NiftiFolder
+from hyperct_pipeline.datasets import NiftiFolder, RecordFolder, StudyTable
 from hyperct_pipeline.dicom.conversion import ConvertConfig
 from hyperct_pipeline.phantom import PhantomConfig, write_phantom
 from hyperct_pipeline.pipelines.convert import nodes
@@ -130,3 +136,69 @@ def test_what_became_of_every_group_is_logged(phantom: tuple[Path, pd.DataFrame]
     assert counts is not None
     found, *parts = map(int, counts.groups())
     assert found == len(index) == sum(parts)
+
+
+TEXT_VRS = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT", "UR"}
+KEPT_TEXTS = {"ConvolutionKernel", "RescaleType"}
+
+
+def write_canaries(archive: Path) -> None:
+    """A study with a canary in every text tag, in UIDs, dates, names and private tags; beside it what is broken."""
+    folder = archive / "CANARY^folder" / "CANARY series"
+    folder.mkdir(parents=True)
+    for z in range(8):
+        file = dicom_image(z)
+        for tag, (vr, _, _, retired, keyword) in DicomDictionary.items():
+            if vr in TEXT_VRS and keyword and not retired and keyword not in KEPT_TEXTS and tag >> 16 > 0x0008:
+                file.add_new(tag, vr, "CANARY")
+        for keyword in ("InstitutionName", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"):
+            setattr(file, keyword, "CANARY")
+        file.PatientBirthDate, file.StudyDate = "19770707", "20170707"
+        file.private_block(0x0011, "CANARY", create=True).add_new(1, "LO", "CANARY")
+        file.save_as(folder / f"CANARY {z}.dcm")
+    (folder / "CANARY.txt").write_text("CANARY")
+    (folder / "CANARY.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"CANARY" * 9)
+    (archive / "CANARY lost").mkdir()
+    (archive / "CANARY lost" / "CANARY.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"CANARY" * 9)
+    broken = archive / "CANARY broken"
+    broken.mkdir()
+    for z in range(8):
+        file = dicom_image(z)
+        file.StudyInstanceUID, file.SeriesInstanceUID = "1.2.777070707.9", "1.2.777070707.8"
+        file.PatientName = file.PatientID = "CANARY"
+        file.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.80")
+        file.PixelData = encapsulate([b"CANARY\xff\xd9"])
+        file["PixelData"].VR = "OB"
+        file.save_as(broken / f"CANARY{z}")
+
+
+def dicom_image(z: int) -> pydicom.Dataset:
+    file = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    file.remove_private_tags()
+    file.SOPInstanceUID = f"1.2.777070707.1.{z}"
+    file.StudyInstanceUID, file.SeriesInstanceUID = "1.2.777070707.2", "1.2.777070707.3"
+    file.ImagePositionPatient, file.BodyPartExamined = [0.0, 0.0, 2.5 * z], "CHEST"
+    file.ImageType, file.ConvolutionKernel = ["ORIGINAL", "PRIMARY", "AXIAL"], "STANDARD"
+    del file.ContrastBolusAgent
+    return file
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_no_canary_in_any_byte_left_behind(tmp_path: Path, caplog, capfd, n_workers: int) -> None:
+    write_canaries(tmp_path / "archive")
+    out = tmp_path / "out"
+    config = replace(CONFIG, n_workers=n_workers, min_slices=3, min_z_extent_mm=5.0, allow_contrast=True)
+    with caplog.at_level(logging.DEBUG):
+        index, volumes, rows = convert(tmp_path / "archive", config, {}, out / "nifti")
+        manifest, timings = nodes.conversion_manifest(index, rows)
+    for name, table in {"index": index, "manifest": manifest, "timings": timings}.items():
+        StudyTable(str(out / f"{name}.parquet")).save(table)
+    RecordFolder(str(out / "rows")).save(rows)
+    assert sorted(manifest["status"]) == ["converted", "failed", "refused"] and len(volumes) == 1
+    printed = "".join(capfd.readouterr())
+    texts = [caplog.text.encode(), printed.encode()]
+    for file in filter(Path.is_file, out.rglob("*")):
+        content = file.read_bytes()
+        texts += [file.name.encode(), gzip.decompress(content) if file.suffix == ".gz" else content]
+    for canary in (b"canary", b"777070707", b"19770707", b"20170707"):
+        assert not [text[:200] for text in texts if canary in text.lower()]
