@@ -116,7 +116,7 @@ def test_every_small_case_has_an_expectation(cases: Path) -> None:
 
 def test_study_of_eight_series(cases: Path, config) -> None:
     index, (chosen,) = select_series(index_series(cases / "d30_study_ge_style"), Pseudonyms(DEMO_SECRET), config)
-    assert {Path(header.path).parent.name for header in chosen.stack.headers} == {"S002"}
+    assert {Path(header.path).parent.name for header in chosen.source.headers} == {"S002"}
     assert sorted(index["reason_codes"]) == [
         "", "CONTRAST", "DERIVED", "DERIVED;NOT_AXIAL", "DERIVED;NO_GEOMETRY", "KERNEL_LUNG",
         "LOCALIZER;NOT_AXIAL;TOO_FEW_SLICES", "THICK",

@@ -85,7 +85,7 @@ def test_ranking_and_what_each_loser_lost_by(write_series, tmp_path: Path, confi
         (1.0, "STANDARD", 8): "CONTRAST",
     }
     assert index.set_index("series_key")["status"].to_dict()[chosen.series_key] == "selected"
-    assert len(chosen.stack.headers) == 8
+    assert len(chosen.source.headers) == 8
 
 
 def test_tie_falls_to_the_smaller_key(write_series, tmp_path: Path, config) -> None:
@@ -106,7 +106,7 @@ def test_a_series_that_fails_the_gate_leaves_the_study_to_the_next(write_series,
         ("refused", "MISSING_SLICE"),
         ("selected", ""),
     }
-    assert chosen.stack.headers[1].numbers["ImagePositionPatient"][2] == 5.0
+    assert chosen.source.headers[1].numbers["ImagePositionPatient"][2] == 5.0
 
 
 def test_index_has_one_typed_row_per_group_and_hides_identifiers(write_series, tmp_path: Path, config) -> None:

@@ -50,7 +50,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFram
 def convert(
     archive: Path, config: ConvertConfig, done: nodes.Rows, folder: Path
 ) -> tuple[pd.DataFrame, dict[str, Volume], nodes.Rows]:
-    groups = nodes.index_archive(archive, config)
+    groups = nodes.index_archive(archive, pd.DataFrame(), config)
     index, chosen = nodes.select_series(groups, PSEUDONYMS, pd.DataFrame(), pd.DataFrame(), config)
     rows: nodes.Rows = {}
     for volumes, row_chunk in nodes.convert_studies(archive, chosen, done, folder, config):
@@ -61,7 +61,7 @@ def convert(
 
 def test_catalog_names() -> None:
     pipeline = create_pipeline()
-    decided = {"exclusions", "overrides"}
+    decided = {"exclusions", "overrides", "nifti_table"}
     handles = {"conversion_rows_done", "nifti_folder"}
     assert pipeline.inputs() == {"dicom_archive", "pseudonyms", "params:convert"} | decided | handles
     assert pipeline.outputs() == {"nifti", "conversion_manifest", "conversion_timings", "crosswalk"}

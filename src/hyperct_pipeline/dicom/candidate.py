@@ -6,6 +6,8 @@ import numpy as np
 
 from hyperct_pipeline.dicom.decisions import Decisions
 from hyperct_pipeline.dicom.gate import Stack, check_stack, distinct_distances_mm, has_geometry, slice_normal
+from hyperct_pipeline.dicom.header import Header
+from hyperct_pipeline.dicom.nifti_volume import NiftiSource
 from hyperct_pipeline.dicom.selection_config import SelectionConfig
 from hyperct_pipeline.dicom.series import SeriesGroup
 from hyperct_pipeline.dicom.vocabulary import has_contrast, has_lung_kernel, is_localizer, is_other_body_part
@@ -24,7 +26,8 @@ class Candidate:
 
     group: SeriesGroup = dataclasses.field(repr=False)
     series_key: str
-    stack: Stack = dataclasses.field(repr=False)
+    source: Stack | NiftiSource = dataclasses.field(repr=False)
+    n_slices: int
     spacing_mm: float | None  # between slices, median
     contrast: bool
     taken: bool  # a person decided for it
@@ -35,8 +38,8 @@ class Candidate:
         """Small is better: no contrast, spacing near the target, soft kernel, more slices, then the key."""
         assert self.spacing_mm is not None, "only stacks that passed the gate are ranked"
         off_target = abs(self.spacing_mm - config.target_spacing_mm) // SPACING_STEP_MM
-        lung = has_lung_kernel(self.stack.headers[0], config.vocabulary)
-        return self.contrast, off_target, lung, -len(self.stack.headers), self.series_key
+        lung = has_lung_kernel(self.group.headers[0], config.vocabulary)
+        return self.contrast, off_target, lung, -self.n_slices, self.series_key
 
     def lost_to(self, winner: "Candidate", config: SelectionConfig) -> str:
         """The criterion of the ranking that decided against it."""
@@ -67,7 +70,8 @@ def judged(group: SeriesGroup, pseudonyms: Pseudonyms, decisions: Decisions, con
     return Candidate(
         group=group,
         series_key=series_key,
-        stack=stack,
+        source=stack,
+        n_slices=len(stack.headers),
         spacing_mm=_spacing_mm(group),
         contrast=contrast,
         taken=taken,
@@ -79,7 +83,20 @@ def judged(group: SeriesGroup, pseudonyms: Pseudonyms, decisions: Decisions, con
 
 def exclusion_reasons(group: SeriesGroup, config: SelectionConfig) -> list[str]:
     """Why a group can be no chest CT, whatever its pixels; empty where nothing speaks against it."""
-    headers, vocabulary = group.headers, config.vocabulary
+    headers = group.headers
+    reasons = content_reasons(headers, config)
+    if not has_geometry(headers):
+        return reasons if "MULTIFRAME" in reasons else [*reasons, "NO_GEOMETRY"]
+    distances = distinct_distances_mm(headers)
+    if abs(slice_normal(headers[0])[2]) < AXIAL_COSINE:
+        reasons.append("NOT_AXIAL")
+    extent_mm = float(np.ptp(distances) + np.median(np.diff(distances))) if len(distances) > 1 else 0.0
+    return reasons + size_reasons(len(distances), extent_mm, config)
+
+
+def content_reasons(headers: tuple[Header, ...], config: SelectionConfig) -> list[str]:
+    """Why images cannot be a chest CT by what their headers say of them; one image is enough."""
+    vocabulary = config.vocabulary
     derived = set(vocabulary.derived_image_types)
     rules = {
         "NOT_CT": any(header["Modality"].upper() != "CT" for header in headers),
@@ -89,17 +106,14 @@ def exclusion_reasons(group: SeriesGroup, config: SelectionConfig) -> list[str]:
         "NOT_CHEST": is_other_body_part(headers, vocabulary),
         "CONTRAST": not config.allow_contrast and has_contrast(headers, vocabulary),
     }
-    reasons = [code for code, applies in rules.items() if applies]
-    if not has_geometry(headers):
-        return reasons if "MULTIFRAME" in reasons else [*reasons, "NO_GEOMETRY"]
-    distances = distinct_distances_mm(headers)
-    if abs(slice_normal(headers[0])[2]) < AXIAL_COSINE:
-        reasons.append("NOT_AXIAL")
-    if len(distances) < config.min_slices:
-        reasons.append("TOO_FEW_SLICES")
-    elif np.ptp(distances) + np.median(np.diff(distances)) < config.min_z_extent_mm:
-        reasons.append("SHORT_Z_EXTENT")
-    return reasons
+    return [code for code, applies in rules.items() if applies]
+
+
+def size_reasons(n_slices: int, extent_mm: float, config: SelectionConfig) -> list[str]:
+    """Whether a stack is too small for a chest."""
+    if n_slices < config.min_slices:
+        return ["TOO_FEW_SLICES"]
+    return ["SHORT_Z_EXTENT"] if extent_mm < config.min_z_extent_mm else []
 
 
 def _spacing_mm(group: SeriesGroup) -> float | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline import __version__
@@ -27,6 +27,8 @@ from hyperct_pipeline.dicom.codestream import DecodeError
 from hyperct_pipeline.dicom.cross_check import cross_check
 from hyperct_pipeline.dicom.decoding import checked_digest, decode
 from hyperct_pipeline.dicom.gate import Stack, stack_affine
+from hyperct_pipeline.dicom.nifti_cohort import NiftiCohortConfig
+from hyperct_pipeline.dicom.nifti_volume import read_volume
 from hyperct_pipeline.dicom.reasons import message_of
 from hyperct_pipeline.dicom.selection import ChosenSeries, SelectionConfig
 from hyperct_pipeline.errors import ArchiveError
@@ -53,6 +55,7 @@ class ConvertConfig(WorkersConfig, SelectionConfig):
 
     cross_check_tolerance_hu: float = 1.0  # largest difference between two decoders
     gzip_level: int = 3  # 1 (fast) to 9 (small)
+    nifti: NiftiCohortConfig = Field(default_factory=NiftiCohortConfig)  # where a NIfTI table is given
 
     def __post_init__(self) -> None:
         WorkersConfig.__post_init__(self)
@@ -101,7 +104,8 @@ def convert_series(series: ChosenSeries, folder: Path, config: ConvertConfig) ->
     file = folder / f"{series.key}.nii.gz"
     file.unlink(missing_ok=True)  # one of other settings or files must not outlive a failure
     try:
-        volume, found, digest = read_stack(series.stack, config)
+        source = series.source
+        volume, found, digest = read_stack(source, config) if isinstance(source, Stack) else read_volume(source)
         write_nifti(volume, file, config.gzip_level)
         row |= _facts(volume, file) | {"input_sha256": digest, "status": "converted"}
         row["warnings"] = ";".join(sorted({*series.warnings, *found}))

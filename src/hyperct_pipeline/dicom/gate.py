@@ -65,6 +65,11 @@ class Stack:
     slots: tuple[int, ...] = dataclasses.field(default=(), repr=False)  # of each image in the grid, first is 0
 
     @property
+    def state(self) -> list[tuple[str, int, int]]:
+        """Changes when a file is added, removed or rewritten."""
+        return [(header["SOPInstanceUID"], header.size, header.modified_ns) for header in (*self.headers, *self.copies)]
+
+    @property
     def n_slices(self) -> int:
         """Slices of the regular grid, those to be filled in as well."""
         return self.slots[-1] + 1

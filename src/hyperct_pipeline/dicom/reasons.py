@@ -16,6 +16,10 @@ REMEDIES: dict[str, str] = {
     "EXCLUDED": "The study or series is on the exclusion list.",
     "UNREADABLE_FOLDER": "A folder of the archive cannot be opened; give read permission and run again.",
     "UNREADABLE_FILES": "No DICOM file of a folder can be read; copy it again or give read permission.",
+    "NIFTI_UNREADABLE": "The NIfTI file is damaged; copy or download it again.",
+    "NIFTI_MISSING": "The table names a volume that is not in the folder; copy it there.",
+    "NIFTI_TWICE": "Several files of the folder have this name; leave one.",
+    "NOT_3D": "The NIfTI file holds more or less than one volume; split it.",
     # ranking
     "OVERRIDDEN": "The override table names another series of the study.",
     "THICK": "A series with spacing nearer to convert.target_spacing_mm was chosen.",
@@ -51,6 +55,7 @@ REMEDIES: dict[str, str] = {
     "DECODE_FAILED": "Pixels could not be decoded; copy or export the series again.",
     "CROSS_CHECK_FAILED": "Two decoders disagree about the pixels; export the series uncompressed.",
     "HU_OUT_OF_RANGE": "Values do not fit 16-bit HU; the rescale tags cannot be right.",
+    "HU_IMPLAUSIBLE": "No air or no tissue among the values; the rescale is missing, apply slope and intercept.",
     "GEOMETRY_MISMATCH": "The volume does not lie where the headers put it; please report this as a fault.",
     # study processes
     "WORKER_CRASHED": "Decoding took its process down; export the series uncompressed. It is tried again next time.",

@@ -17,6 +17,7 @@ from hyperct_pipeline.dicom.decisions import Decisions
 from hyperct_pipeline.dicom.deidentification import patient_key_of
 from hyperct_pipeline.dicom.gate import Stack
 from hyperct_pipeline.dicom.index import LostFolder
+from hyperct_pipeline.dicom.nifti_volume import NiftiSource
 from hyperct_pipeline.dicom.selection_config import SelectionConfig
 from hyperct_pipeline.dicom.series import SeriesGroup
 from hyperct_pipeline.dicom.series_table import lost_row, series_row, series_table
@@ -24,6 +25,10 @@ from hyperct_pipeline.dicom.spool import Held, Spool, Spooled
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 __all__ = ["ChosenSeries", "SelectionConfig", "select_series"]
+
+
+Source = Stack | NiftiSource
+Study = tuple[str, list[Candidate]]  # its UID and all that was found of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +39,11 @@ class ChosenSeries:
     series_key: str
     input_digest: str  # changes when a file of the series is added, removed or rewritten
     warnings: tuple[str, ...]
-    spooled: Spooled[Stack] | Held[Stack] = dataclasses.field(repr=False)
+    spooled: Spooled[Source] | Held[Source] = dataclasses.field(repr=False)
 
     @property
-    def stack(self) -> Stack:
-        """Its images, sorted."""
+    def source(self) -> Source:
+        """Its images, sorted, or its NIfTI file."""
         return self.spooled.get()
 
 
@@ -61,13 +66,28 @@ def select_series(
     Returns:
         The series index, one row per group, and the series to convert; both sorted by key.
     """
-    decisions, spool = decisions or Decisions(), Spool()
-    rows = [lost_row(folder, pseudonyms) for folder in lost]
+    decided = decisions or Decisions()
+    studies = (
+        (study_uid, [judged(group, pseudonyms, decided, config) for group in members])
+        for study_uid, members in groupby(groups, key=lambda group: group.study_uid)
+    )
+    return choose(studies, pseudonyms, config, decided, lost)
+
+
+def choose(
+    studies: Iterable[Study],
+    pseudonyms: Pseudonyms,
+    config: SelectionConfig,
+    decisions: Decisions,
+    lost: Sequence[LostFolder] = (),
+) -> tuple[pd.DataFrame, list[ChosenSeries]]:
+    """The series index and the series to convert of judged candidates; both sorted by key."""
+    spool, rows = Spool(), [lost_row(folder, pseudonyms) for folder in lost]
     chosen: list[ChosenSeries] = []
     named: set[str] = set()
-    for study_uid, members in groupby(groups, key=lambda group: group.study_uid):
+    for study_uid, found in studies:
         study_key = pseudonyms.study_key(study_uid)
-        candidates = _one_patient([judged(group, pseudonyms, decisions, config) for group in members], pseudonyms)
+        candidates = _one_patient(found, pseudonyms)
         best, kept = _choice(candidates, config)
         for candidate in candidates:
             ids = (study_uid, study_key, candidate.group.series_uid, candidate.series_key)
@@ -102,13 +122,11 @@ def _choice(candidates: list[Candidate], config: SelectionConfig) -> tuple[Candi
 
 
 def _chosen(key: str, candidate: Candidate, spool: Spool) -> ChosenSeries:
-    stack = candidate.stack
-    state = [(header["SOPInstanceUID"], header.size, header.modified_ns) for header in (*stack.headers, *stack.copies)]
-    text = json.dumps([candidate.series_key, state, candidate.warnings])
+    text = json.dumps([candidate.series_key, candidate.source.state, candidate.warnings])
     return ChosenSeries(
         key=key,
         series_key=candidate.series_key,
         input_digest=hashlib.sha256(text.encode()).hexdigest()[:16],
         warnings=candidate.warnings,
-        spooled=Spooled(spool, spool.put(stack)),
+        spooled=Spooled(spool, spool.put(candidate.source)),
     )

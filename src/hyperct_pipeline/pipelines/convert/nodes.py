@@ -13,6 +13,8 @@ from hyperct_pipeline.dicom.crosswalk import crosswalk_table
 from hyperct_pipeline.dicom.decisions import decisions_of
 from hyperct_pipeline.dicom.finished import is_done
 from hyperct_pipeline.dicom.index import ArchiveIndex, index_series
+from hyperct_pipeline.dicom.nifti_cohort import NiftiCohort
+from hyperct_pipeline.dicom.nifti_selection import select_volumes
 from hyperct_pipeline.dicom.selection import ChosenSeries
 from hyperct_pipeline.dicom.selection import select_series as select
 from hyperct_pipeline.pseudonyms import Pseudonyms
@@ -22,13 +24,18 @@ from hyperct_pipeline.volumes.volume import Volume
 Rows = dict[str, dict[str, Any]]
 
 
-def index_archive(archive: Path, config: ConvertConfig) -> ArchiveIndex:
-    """All series groups of the archive; they hold paths and identifiers and stay within this process."""
+def index_archive(archive: Path, nifti_table: pd.DataFrame, config: ConvertConfig) -> ArchiveIndex | NiftiCohort:
+    """All series groups of the archive; they hold paths and identifiers and stay within this process.
+
+    Where a table of NIfTI volumes is given, the archive is a folder of these.
+    """
+    if nifti_table.shape != (0, 0):
+        return NiftiCohort(archive, nifti_table, config.nifti)
     return index_series(archive, config)
 
 
 def select_series(
-    series_groups: ArchiveIndex,
+    series_groups: ArchiveIndex | NiftiCohort,
     pseudonyms: Pseudonyms,
     exclusions: pd.DataFrame,
     overrides: pd.DataFrame,
@@ -36,10 +43,12 @@ def select_series(
 ) -> tuple[pd.DataFrame, list[ChosenSeries]]:
     """The series index, and the series to convert."""
     decisions = decisions_of(exclusions, overrides)
+    if isinstance(series_groups, NiftiCohort):
+        return select_volumes(series_groups, pseudonyms, config, decisions)
     return select(series_groups, pseudonyms, config, decisions, series_groups.lost)
 
 
-def crosswalk(series_groups: ArchiveIndex, pseudonyms: Pseudonyms) -> Callable[[], pd.DataFrame]:
+def crosswalk(series_groups: ArchiveIndex | NiftiCohort, pseudonyms: Pseudonyms) -> Callable[[], pd.DataFrame]:
     """How to make the table that leads back to the archive; its dataset does so only on request."""
     return partial(crosswalk_table, series_groups, pseudonyms)
 

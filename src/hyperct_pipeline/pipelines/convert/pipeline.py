@@ -13,7 +13,7 @@ def create_pipeline(**_: Any) -> Pipeline:
         [
             node(
                 nodes.index_archive,
-                inputs={"archive": "dicom_archive", "config": "params:convert"},
+                inputs=["dicom_archive", "nifti_table", "params:convert"],
                 outputs="series_groups",
                 name="index_archive",
             ),
