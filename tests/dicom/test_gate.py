@@ -2,9 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from hyperct_pipeline.dicom.gate import GateConfig, Stack, check_stack, stack_affine
-from hyperct_pipeline.dicom.series import index_series
+from hyperct_pipeline.dicom.index import index_series
 
 HU = np.zeros((6, 4, 6), dtype=np.int16)
 
@@ -25,7 +26,7 @@ def test_stack_is_sorted_by_position_and_affine_follows_the_standard(write_serie
     assert [header.numbers["ImagePositionPatient"][2] for header in stack.headers] == [0, 2.5, 5, 7.5, 10, 12.5]
     # index (x, y, z): columns are 0.75 mm apart, rows 1.5 mm; LPS -> RAS turns x and y
     expected = [[-0.75, 0, 0, 20], [0, -1.5, 0, 30], [0, 0, 2.5, 0], [0, 0, 0, 1]]
-    np.testing.assert_allclose(stack_affine(stack.headers), expected, atol=1e-12)
+    np.testing.assert_allclose(stack_affine(stack.headers, stack.n_slices), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_oblique_stack_without_tilt_passes(write_series, tmp_path: Path) -> None
     )
     stack = check(tmp_path / "archive")
     assert stack.reasons == ()
-    np.testing.assert_allclose(stack_affine(stack.headers)[:3, 2], [0, s * 2.5, c * 2.5], atol=1e-9)
+    np.testing.assert_allclose(stack_affine(stack.headers, stack.n_slices)[:3, 2], [0, s * 2.5, c * 2.5], atol=1e-9)
 
 
 def test_one_slice_out_of_line(write_series, tmp_path: Path) -> None:
@@ -88,6 +89,17 @@ def test_one_slice_out_of_line(write_series, tmp_path: Path) -> None:
         ({"SamplesPerPixel": 3}, "NOT_GREYSCALE"),
         ({"PixelData": None}, "NO_PIXEL_DATA"),
         ({"PixelData": b"\0" * 20}, "TRUNCATED_FILE"),
+        ({"PixelData": b"\0" * 96}, "BAD_PIXEL_FORMAT"),
+        ({"BitsAllocated": 32}, "TRUNCATED_FILE"),
+        ({"BitsAllocated": 12}, "BAD_PIXEL_FORMAT"),
+        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "BAD_PIXEL_FORMAT"),
+        ({"BitsStored": 17}, "BAD_PIXEL_FORMAT"),
+        ({"HighBit": 11}, "BAD_PIXEL_FORMAT"),
+        ({"PixelRepresentation": 2}, "BAD_PIXEL_FORMAT"),
+        ({"PixelSpacing": [0.0, 0.75]}, "NO_GEOMETRY"),
+        ({"PixelSpacing": [-1.5, 0.75]}, "NO_GEOMETRY"),
+        ({"PixelSpacing": [1e9, 0.75]}, "NO_GEOMETRY"),
+        ({"ImagePositionPatient": [0.0, 1e9, 0.0]}, "NO_GEOMETRY"),
     ],
 )
 def test_one_image_with_other_tags(write_series, tmp_path: Path, tags: dict, reason: str) -> None:
@@ -116,3 +128,28 @@ def test_private_transfer_syntax(write_series, tmp_path: Path) -> None:
 def test_orientation_that_is_none(write_series, tmp_path: Path) -> None:
     write_series(HU, orientation=(1, 0, 0, 0.3, 1, 0))
     assert check(tmp_path / "archive").reasons == ("BAD_ORIENTATION",)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_corner_error_mm": -0.5},
+        {"max_corner_error_mm": float("nan")},
+        {"max_tilt_deg": 0.0},
+        {"max_interpolated_slices": -1},
+    ],
+)
+def test_tolerances_that_cannot_be(settings: dict) -> None:
+    with pytest.raises(ValidationError):
+        GateConfig(**settings)
+
+
+@pytest.mark.parametrize(("allowed", "reasons"), [(0, ("MISSING_SLICE",)), (1, ("MISSING_SLICE",)), (2, ()), (3, ())])
+def test_missing_slices_up_to_a_number(write_series, tmp_path: Path, allowed: int, reasons: tuple[str, ...]) -> None:
+    write_series(HU, positions=places(0, 5, 15, 20, 30, 35))
+    (group,) = index_series(tmp_path / "archive")
+    stack = check_stack(group, GateConfig(max_interpolated_slices=allowed))
+    assert stack.reasons == reasons
+    if not reasons:
+        assert stack.slots == (0, 1, 3, 4, 6, 7) and stack.warnings == ("INTERPOLATED_SLICES",)
+        assert stack_affine(stack.headers, stack.n_slices)[2, 2] == 5.0

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from hyperct_pipeline.dicom.conversion import convert_all
+from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.manifest import MANIFEST_TYPES, conversion_manifest, conversion_timings
 from hyperct_pipeline.dicom.reasons import REMEDIES, message_of
 from hyperct_pipeline.dicom.selection import select_series
-from hyperct_pipeline.dicom.series import index_series
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
 HU = np.zeros((5, 4, 6), dtype=np.int16)
@@ -20,7 +20,7 @@ def test_every_study_has_one_row(write_series, tmp_path: Path, config) -> None:
     write_series(HU[:2], folder="mr scout", tags={"StudyInstanceUID": "1.2", "SeriesDescription": "scout"})
     pseudonyms = Pseudonyms(DEMO_SECRET)
     index, chosen = select_series(index_series(tmp_path / "archive"), pseudonyms, config)
-    rows = {conversion.row["study_key"]: conversion.row for conversion in convert_all(chosen, config)}
+    rows = dict(convert_all(chosen, tmp_path, tmp_path / "nifti", config))
     manifest = conversion_manifest(index, rows | {"stale": {"study_key": "stale"}}).set_index("study_key")
     assert list(manifest.columns) == list(MANIFEST_TYPES)[1:]
     good, bad = manifest.loc[pseudonyms.study_key("1.1")], manifest.loc[pseudonyms.study_key("1.2")]
@@ -30,7 +30,7 @@ def test_every_study_has_one_row(write_series, tmp_path: Path, config) -> None:
     assert (bad["status"], bad["sex"]) == ("refused", "M")
     assert bad["reason_codes"] == "NO_USABLE_SERIES;NOT_CT;LOCALIZER;TOO_FEW_SLICES"
     assert bad["message"] == REMEDIES["NOT_CT"]
-    assert bad[["series_key", "nifti", "hu_min", "output_sha256"]].isna().all()
+    assert bad[["series_key", "nifti", "hu_min", "output_sha256", "output_bytes"]].isna().all()
     assert len(index) == 4
     assert (conversion_timings(rows)["seconds"] >= 0).all()
 

@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hyperct_pipeline.dicom.selection import INDEX_TYPES, select_series
-from hyperct_pipeline.dicom.series import index_series
+from hyperct_pipeline.dicom.index import LostFolder, index_series
+from hyperct_pipeline.dicom.selection import select_series
+from hyperct_pipeline.dicom.series_table import INDEX_TYPES
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
 PSEUDONYMS = Pseudonyms(DEMO_SECRET)
@@ -84,7 +85,7 @@ def test_ranking_and_what_each_loser_lost_by(write_series, tmp_path: Path, confi
         (1.0, "STANDARD", 8): "CONTRAST",
     }
     assert index.set_index("series_key")["status"].to_dict()[chosen.series_key] == "selected"
-    assert len(chosen.headers) == 8
+    assert len(chosen.source.headers) == 8
 
 
 def test_tie_falls_to_the_smaller_key(write_series, tmp_path: Path, config) -> None:
@@ -105,7 +106,7 @@ def test_a_series_that_fails_the_gate_leaves_the_study_to_the_next(write_series,
         ("refused", "MISSING_SLICE"),
         ("selected", ""),
     }
-    assert chosen.headers[1].numbers["ImagePositionPatient"][2] == 5.0
+    assert chosen.source.headers[1].numbers["ImagePositionPatient"][2] == 5.0
 
 
 def test_index_has_one_typed_row_per_group_and_hides_identifiers(write_series, tmp_path: Path, config) -> None:
@@ -114,6 +115,53 @@ def test_index_has_one_typed_row_per_group_and_hides_identifiers(write_series, t
     groups = index_series(tmp_path / "archive")
     index, chosen = select_series(groups, PSEUDONYMS, config)
     assert {name: str(dtype) for name, dtype in index.dtypes.items()}.keys() == INDEX_TYPES.keys()
-    for text in (index.to_csv(), repr(index), repr(groups), repr(chosen)):
+    for text in (index.to_csv(), repr(index), repr(list(groups)), repr(chosen)):
         assert "CANARY" not in text and str(tmp_path) not in text
-        assert all(header["StudyInstanceUID"] not in text for header in groups[0].headers)
+        assert all(header["StudyInstanceUID"] not in text for group in groups for header in group.headers)
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"Modality": "MR"}, "NOT_CT"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "AXIAL"]}, "DERIVED"),
+        ({"ContrastBolusAgent": "IV"}, "CONTRAST"),
+        ({"NumberOfFrames": 2}, "MULTIFRAME"),
+    ],
+)
+def test_one_image_is_enough_to_exclude(write_series, tmp_path: Path, config, tags: dict, reason: str) -> None:
+    write_series(HU, per_image={5: tags})
+    index, chosen = judge(tmp_path / "archive", config)
+    assert chosen == [] and index["reason_codes"][0] == reason
+
+
+def test_study_of_two_patients_is_refused(write_series, tmp_path: Path, config) -> None:
+    write_series(HU, folder="a", tags={"PatientID": "p1"})
+    write_series(HU, folder="b", tags={"PatientID": "P1 "})
+    assert len(judge(tmp_path / "archive", config)[1]) == 1  # one person, written in two ways
+    write_series(HU, folder="c", tags={"PatientID": "p2"})
+    index, chosen = judge(tmp_path / "archive", config)
+    assert chosen == [] and list(index["reason_codes"]) == ["MIXED_PATIENTS"] * 3
+
+
+def test_keep_all_converts_every_usable_series(write_series, tmp_path: Path, config) -> None:
+    write_series(HU, folder="a")
+    write_series(HU, folder="b", tags={"ConvolutionKernel": "LUNG"})
+    write_series(HU, folder="c", tags={"Modality": "MR"})
+    index, chosen = judge(tmp_path / "archive", replace(config, keep="all"))
+    assert sorted(index["status"]) == ["refused", "selected", "selected"]
+    study = index["study_key"][0]
+    lung = index.loc[index["kernel"] == "LUNG", "series_key"].item()
+    assert [series.key for series in chosen] == [study, f"{study}_{lung}"]
+    assert set(index["volume"].dropna()) == {series.key for series in chosen}
+
+
+def test_lost_folder_is_a_refused_study(write_series, tmp_path: Path, config) -> None:
+    write_series(HU)
+    lost = [LostFolder("CANARY", "UNREADABLE_FOLDER")]
+    index, _ = select_series(index_series(tmp_path / "archive"), PSEUDONYMS, config, lost=lost)
+    assert sorted(zip(index["status"], index["reason_codes"], strict=True)) == [
+        ("refused", "UNREADABLE_FOLDER"),
+        ("selected", ""),
+    ]
+    assert index[["study_key", "series_key", "patient_key"]].notna().all(axis=None) and "CANARY" not in index.to_csv()

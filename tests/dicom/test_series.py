@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperct_pipeline.dicom.series import index_series, walk
+from hyperct_pipeline.dicom.archive import walk
+from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.errors import ArchiveError
+from hyperct_pipeline.study_workers import WorkersConfig
 
 HU = np.zeros((4, 4, 6), dtype=np.int16)
 
@@ -46,7 +48,7 @@ def test_junk_is_counted_in_log_and_problems(write_series, tmp_path: Path, caplo
     write_series(HU, folder="clean")
     (paths[0].parent / "thumbs.db").write_bytes(b"CANARY")
     with caplog.at_level(logging.INFO):
-        groups = index_series(tmp_path / "archive")
+        groups = list(index_series(tmp_path / "archive"))
     assert sorted(group.problems for group in groups) == [(), ("NOT_DICOM_FILES",)]
     assert "9 files: 8 DICOM, passed over {'NOT_DICOM': 1}" in caplog.text
     assert str(tmp_path) not in caplog.text
@@ -57,13 +59,13 @@ def test_localizer_and_other_matrix_become_groups_of_their_own(write_series, tmp
     write_series(HU, tags=uid)
     scout = uid | {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
     write_series(HU[:1], folder="scout", orientation=(1, 0, 0, 0, 0, -1), tags=scout)
-    groups = index_series(tmp_path / "archive")
+    groups = list(index_series(tmp_path / "archive"))
     assert [(group.number, len(group.headers), group.problems) for group in groups] == [
         (0, 4, ("LOCALIZER_DROPPED",)),
         (1, 1, ()),
     ]
     write_series(HU[:1, :2], folder="small", tags=uid)
-    assert all("MATRIX_VARIES" in group.problems for group in index_series(tmp_path / "archive")[:2])
+    assert all("MATRIX_VARIES" in group.problems for group in list(index_series(tmp_path / "archive"))[:2])
 
 
 def test_acquisitions_split_only_where_they_overlap(write_series, tmp_path: Path) -> None:
@@ -80,7 +82,41 @@ def test_acquisitions_split_only_where_they_overlap(write_series, tmp_path: Path
 def test_blank_uids_are_told_apart_by_folder(write_series, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_series(HU, folder=folder, tags={"StudyInstanceUID": "", "SeriesInstanceUID": ""})
-    groups = index_series(tmp_path / "archive")
+    groups = list(index_series(tmp_path / "archive"))
     assert len({group.study_uid for group in groups}) == 2
     assert all(group.problems == ("MISSING_UID",) for group in groups)
     assert "archive" not in groups[0].study_uid  # the key survives a move of the archive
+
+
+def test_folder_that_cannot_be_opened_is_listed(write_series, tmp_path: Path, monkeypatch) -> None:
+    write_series(HU)
+    hidden = tmp_path / "archive" / "CANARY"
+    hidden.mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if path == os.fspath(hidden):
+            raise PermissionError
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    index = index_series(tmp_path / "archive")
+    assert [lost.reason for lost in index.lost] == ["UNREADABLE_FOLDER"] and "CANARY" not in repr(index.lost)
+
+
+def test_folder_in_which_no_image_can_be_read_is_listed(write_series, tmp_path: Path) -> None:
+    write_series(HU)
+    for path in write_series(HU, folder="broken"):
+        path.write_bytes(path.read_bytes()[:140] + b"\xff" * 60)
+    index = index_series(tmp_path / "archive")
+    assert [(lost.name, lost.reason) for lost in index.lost] == [("broken", "UNREADABLE_FILES")]
+    assert len(list(index)) == 1
+
+
+def test_many_files_are_read_by_processes_and_give_the_same(write_series, tmp_path: Path, monkeypatch) -> None:
+    for number in range(3):
+        write_series(HU, folder=f"s{number}")
+    alone = list(index_series(tmp_path / "archive"))
+    monkeypatch.setattr("hyperct_pipeline.dicom.index.FILES_WORTH_A_POOL", 5)
+    monkeypatch.setattr("hyperct_pipeline.dicom.index.FILES_PER_CHUNK", 2)
+    assert list(index_series(tmp_path / "archive", WorkersConfig(n_workers=2))) == alone

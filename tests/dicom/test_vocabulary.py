@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from hyperct_pipeline.dicom.header import Header, read_header
 from hyperct_pipeline.dicom.vocabulary import contains_word, has_contrast, has_lung_kernel, is_other_body_part
@@ -28,6 +31,18 @@ def test_words_are_whole_words() -> None:
     [
         ({"ContrastBolusAgent": "OMNIPAQUE 350"}, True),
         ({"ContrastBolusAgent": "NONE"}, False),
+        ({"ContrastBolusAgent": "OMNIPAQUE 350, NO REACTION"}, True),
+        ({"ContrastBolusAgent": "ISOVUE W/O SALINE"}, True),
+        ({"ContrastBolusAgent": "N/A"}, False),
+        ({"ContrastBolusAgent": "0"}, False),
+        ({"ContrastBolusAgent": "No IV Contrast"}, False),
+        ({"ContrastBolusAgent": "-"}, False),
+        ({"ContrastBolusAgent": "APPLIED"}, True),
+        ({"ContrastBolusAgent": "NONE", "SeriesDescription": "CHEST OMNIPAQUE"}, True),
+        ({"SeriesDescription": "CHEST NO DELAY", "StudyDescription": "CT CHEST WITH CONTRAST"}, True),
+        ({"StudyDescription": "CT CHEST W W/O CONTRAST"}, True),
+        ({"StudyDescription": "CT CHEST WITH AND WITHOUT CONTRAST"}, True),
+        ({"StudyDescription": "CT CHEST W/O"}, False),
         ({"SeriesDescription": "CHEST +C"}, True),
         ({"SeriesDescription": "Thorax mit KM"}, True),
         ({"SeriesDescription": "Thorax ohne KM"}, False),
@@ -42,7 +57,7 @@ def test_words_are_whole_words() -> None:
     ],
 )
 def test_contrast(header_with, config, tags: dict[str, str], expected: bool) -> None:
-    assert has_contrast(header_with(**tags), config.vocabulary) is expected
+    assert has_contrast([header_with(**tags)], config.vocabulary) is expected
 
 
 @pytest.mark.parametrize(
@@ -57,7 +72,7 @@ def test_contrast(header_with, config, tags: dict[str, str], expected: bool) -> 
     ],
 )
 def test_body_part(header_with, config, tags: dict[str, str], expected: bool) -> None:
-    assert is_other_body_part(header_with(**tags), config.vocabulary) is expected
+    assert is_other_body_part([header_with(**tags)], config.vocabulary) is expected
 
 
 @pytest.mark.parametrize(
@@ -67,3 +82,16 @@ def test_body_part(header_with, config, tags: dict[str, str], expected: bool) ->
 )  # fmt: skip
 def test_lung_kernel(header_with, config, kernel: str | list[str], expected: bool) -> None:
     assert has_lung_kernel(header_with(ConvolutionKernel=kernel), config.vocabulary) is expected
+
+
+def test_one_enhanced_image_makes_an_enhanced_series(header_with, config) -> None:
+    plain, enhanced = header_with(), header_with(ContrastBolusAgent="IV")
+    assert has_contrast([plain, enhanced], config.vocabulary)
+    assert not has_contrast([plain, plain], config.vocabulary)
+
+
+def test_pattern_that_is_none_is_refused_with_the_configuration(config) -> None:
+    with pytest.raises(ValidationError, match=r"lung_kernel_patterns: .*is no regular expression"):
+        replace(config.vocabulary, lung_kernel_patterns=("B[",))
+    with pytest.raises(ValidationError, match="kernel_patterns"):
+        replace(config.allowed_values, kernel_patterns=("(",))

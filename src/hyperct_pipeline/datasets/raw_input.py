@@ -62,11 +62,15 @@ class RawTable(_ReadOnly):
     Args:
         path: the file, or None where the user has to name one.
         parameter: the runtime parameter that names it, for messages.
+        optional: a table that was not named is empty, without rows and columns; one that was named must be there.
     """
 
-    def __init__(self, path: str | None, parameter: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | None, parameter: str, optional: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._file = Path(path) if path else None
         self._parameter = parameter
+        self._optional = optional
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -75,6 +79,8 @@ class RawTable(_ReadOnly):
         Raises:
             LabelTableError: it was not named, is not there, or is no UTF-8 CSV with a header.
         """
+        if self._file is None and self._optional:
+            return pd.DataFrame()
         if self._file is None or not self._file.is_file():
             found = "is not a file that can be reached" if self._file else "was not given"
             raise LabelTableError(

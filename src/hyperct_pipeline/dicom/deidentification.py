@@ -9,9 +9,10 @@ import re
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from pydicom.uid import UID
+from pydicom._uid_dict import UID_dictionary
 
 from hyperct_pipeline.dicom.header import Header
+from hyperct_pipeline.dicom.vocabulary import refuse_bad_patterns
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 OLDEST_AGE_YEARS = 90.0
@@ -21,12 +22,19 @@ _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class AllowedValues:
-    """Which values of coded tags may be written down; any other becomes OTHER."""
+    """Which values of coded tags may be written down; any other becomes OTHER.
+
+    Raises:
+        ValueError: a pattern is no regular expression.
+    """
 
     modalities: tuple[str, ...]
     image_types: tuple[str, ...]
     manufacturers: dict[str, str]  # code -> word that the tag contains, any case
     kernel_patterns: tuple[str, ...]  # regular expressions that match the whole kernel name
+
+    def __post_init__(self) -> None:
+        refuse_bad_patterns("kernel_patterns", self.kernel_patterns)
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,7 @@ class Person:
 
 def person_of(header: Header, study_uid: str, pseudonyms: Pseudonyms) -> Person:
     """The patient of an image; a study without PatientID is a patient of its own."""
-    patient_id = header["PatientID"]
-    if patient_id.strip():
-        patient_key = pseudonyms.patient_key(patient_id, header["IssuerOfPatientID"])
-    else:
-        patient_key = pseudonyms.patient_key(f"study {study_uid}")
+    patient_key = patient_key_of(header, pseudonyms) or pseudonyms.patient_key(f"study {study_uid}")
     date = study_date(header)
     accession = header["AccessionNumber"]
     sex = header["PatientSex"].upper()
@@ -57,6 +61,12 @@ def person_of(header: Header, study_uid: str, pseudonyms: Pseudonyms) -> Person:
         sex=sex if sex in ("F", "M") else None,
         age_years=age_years(header),
     )
+
+
+def patient_key_of(header: Header, pseudonyms: Pseudonyms) -> str | None:
+    """Key of the PatientID, None where it is blank."""
+    patient_id = header["PatientID"]
+    return pseudonyms.patient_key(patient_id, header["IssuerOfPatientID"]) if patient_id.strip() else None
 
 
 def study_date(header: Header) -> datetime.date | None:
@@ -111,8 +121,13 @@ def transfer_syntax_of(header: Header) -> str | None:
     """Registered name of the transfer syntax, None where blank."""
     if not header.transfer_syntax:
         return None
-    name = UID(header.transfer_syntax).name  # of an unknown UID, the UID itself
-    return OTHER if name == header.transfer_syntax else name
+    # pydicom.uid.UID would quote a strange one in a warning
+    return str(UID_dictionary[header.transfer_syntax][0]) if header.transfer_syntax in UID_dictionary else OTHER
+
+
+def plausible(value: float | None, limits: tuple[float, float]) -> float | None:
+    """A number within limits, None otherwise: even a number may be somebody's date of birth."""
+    return value if value is not None and limits[0] <= value <= limits[1] else None
 
 
 def _allowed(value: str, values: tuple[str, ...]) -> str | None:

@@ -12,16 +12,29 @@ import warnings
 from dataclasses import dataclass, field
 
 import pydicom
+from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag, Tag
+
+from hyperct_pipeline.dicom.file_format import (
+    BARE_START,
+    DEFLATED,
+    OTHER_START,
+    PixelData,
+    inflated,
+    pixel_data,
+    start_of_file,
+    transfer_syntax,
+)
 
 # Its warnings quote values of the header.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-DEFLATED = "1.2.840.10008.1.2.1.99"
+STORAGE_CLASSES = "1.2.840.10008.5.1.4."
+# CT Image, Enhanced CT Image, Legacy Converted Enhanced CT Image
+CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 
 # fmt: off
 _TEXT_TAGS = [
@@ -35,8 +48,10 @@ _NUMBER_TAGS = [
     "KVP", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "RescaleSlope", "RescaleIntercept", "NumberOfFrames",
 ]
+_UNSIGNED_TAGS = [
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
+]
 # fmt: on
-_UNSIGNED_TAGS = ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"]
 
 
 def _tag(keyword: str) -> BaseTag:
@@ -60,7 +75,8 @@ class Header:
     path: str = field(repr=False)
     size: int = field(repr=False)  # bytes of the file
     modified_ns: int = field(repr=False)
-    pixel_bytes: int | None = field(repr=False)  # bytes from PixelData to the end; None where deflated
+    pixel_bytes: int = field(repr=False)  # from the first pixel to the end of the (inflated) file
+    pixel_length: int | None = field(repr=False)  # length PixelData declares, None where it is encapsulated
     transfer_syntax: str = field(repr=False)  # UID
     text: dict[str, str] = field(repr=False)  # by DICOM keyword; several values keep their backslash
     numbers: dict[str, tuple[float, ...]] = field(repr=False)  # by DICOM keyword
@@ -94,6 +110,13 @@ class Header:
         return tuple(value.strip().upper() for value in self["ImageType"].split("\\") if value.strip())
 
     @property
+    def is_incomplete(self) -> bool:
+        """Whether it may be a CT image and has no pixels, as a file that was cut within its header."""
+        kind = self["SOPClassUID"]
+        may_be_ct = kind in CT_CLASSES or kind not in UID_dictionary  # blank, or itself cut short
+        return may_be_ct and self.pixel_bytes == 0 and self.pixel_length is None
+
+    @property
     def is_localizer(self) -> bool:
         """Whether ImageType names a scout image."""
         return "LOCALIZER" in self.image_type
@@ -103,31 +126,41 @@ def read_header(path: str) -> Header | str:
     """The header of a file, or why there is none: NOT_DICOM, DICOMDIR or UNREADABLE_FILE."""
     try:
         with open(path, "rb") as stream, warnings.catch_warnings():  # noqa: PTH123 - 20,000 times, Path is slow
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_READ_TAGS)
-            status = os.fstat(stream.fileno())
-            return _header(path, dataset, stream.tell(), status)
-    except InvalidDicomError:
-        return "NOT_DICOM"
+            warnings.simplefilter("ignore")  # they quote values
+            start = start_of_file(stream)
+            if start == OTHER_START:
+                return "NOT_DICOM"
+            bare = start == BARE_START
+            source = inflated(stream) or stream
+            dataset = pydicom.dcmread(source, stop_before_pixels=True, specific_tags=_READ_TAGS, force=bare)
+            syntax = transfer_syntax(dataset) if source is stream else DEFLATED
+            header = _header(path, dataset, pixel_data(source, dataset), os.fstat(stream.fileno()), syntax)
+            return _reason(dataset, header, bare) or header
     except Exception:  # noqa: BLE001 - a parser on arbitrary bytes raises anything; every such file is counted
         return "UNREADABLE_FILE"
 
 
-def _header(path: str, dataset: Dataset, position: int, status: os.stat_result) -> Header | str:
-    meta = dataset.file_meta
-    if str(meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR_CLASS:
+def _reason(dataset: Dataset, header: Header, bare: bool) -> str:
+    """Why a data set that could be parsed is no image, blank where it may be one."""
+    if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR_CLASS:
         return "DICOMDIR"
-    syntax = str(meta.get("TransferSyntaxUID", ""))
+    if bare and not header["SOPClassUID"].startswith(STORAGE_CLASSES):
+        return "NOT_DICOM"  # without the magic word only a class of the standard tells an image from junk
+    if not header["SOPClassUID"] and not header.count("Rows"):
+        return "UNREADABLE_FILE"  # cut within the header: pydicom gives what it had read so far
+    return ""
+
+
+def _header(path: str, dataset: Dataset, pixels: PixelData, status: os.stat_result, syntax: str) -> Header:
     numbers = {keyword: _numbers(dataset, _TAGS[keyword]) for keyword in _NUMBER_TAGS}
     numbers |= {keyword: _unsigned(dataset, _TAGS[keyword]) for keyword in _UNSIGNED_TAGS}
     texts = {keyword: _text(dataset, _TAGS[keyword]) for keyword in _TEXT_TAGS}
-    if not texts["SOPClassUID"] and not numbers["Rows"]:
-        return "UNREADABLE_FILE"  # cut within the header: pydicom gives what it had read so far
     return Header(
         path=path,
         size=status.st_size,
         modified_ns=status.st_mtime_ns,
-        pixel_bytes=None if syntax == DEFLATED else status.st_size - position,
+        pixel_bytes=pixels.bytes_to_end,
+        pixel_length=pixels.length,
         transfer_syntax=syntax,
         text={keyword: text for keyword, text in texts.items() if text},
         numbers={keyword: values for keyword, values in numbers.items() if values},

@@ -32,10 +32,11 @@ MANIFEST_TYPES = {
     "orientation": "string",
     "hu_min": "Int64",
     "hu_max": "Int64",
-    "converter": "string",
+    "converter": "string",  # versions of what read and checked it
     "settings_digest": "string",
-    "input_sha256": "string",
-    "output_sha256": "string",
+    "input_sha256": "string",  # over the DICOM files in their order in the volume
+    "output_bytes": "Int64",
+    "output_sha256": "string",  # of the NIfTI file
 }
 # The first columns stand in the series index, the rest comes from the conversion.
 _FROM_INDEX = list(MANIFEST_TYPES)[: list(MANIFEST_TYPES).index("status")]
@@ -44,23 +45,39 @@ _FROM_INDEX = list(MANIFEST_TYPES)[: list(MANIFEST_TYPES).index("status")]
 def conversion_manifest(series_index: pd.DataFrame, rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """One row per study of the index, sorted by study_key.
 
+    Where every usable series is kept, the further ones of a study follow as `<study_key>_<series_key>`.
+
     Args:
         series_index: of this archive, as `select_series` makes it.
-        rows: by study_key, of every conversion on disk; those of studies no longer indexed are left out.
+        rows: by volume, of every conversion on disk; those of studies no longer indexed are left out.
 
     Raises:
         KeyError: a series was selected but never converted.
     """
     studies = []
-    for study_key, series in series_index.groupby("study_key", sort=True):
+    for _, series in series_index.groupby("study_key", sort=True):
         selected = series[series["status"] == "selected"]
-        if len(selected):
-            studies.append(dict(selected.iloc[0][_FROM_INDEX]) | dict(rows[str(study_key)]))
-        else:
+        for _, chosen in selected.iterrows():
+            studies.append(dict(chosen[_FROM_INDEX]) | dict(rows[chosen["volume"]]))
+        if selected.empty:
             studies.append(_refused(series))
     manifest = pd.DataFrame(studies, columns=list(MANIFEST_TYPES)).astype(MANIFEST_TYPES)
-    logger.info("Studies: %s", manifest["status"].value_counts().to_dict())
+    manifest = manifest.sort_values("study_key", ignore_index=True)
+    _log_balance(series_index, manifest)
     return manifest
+
+
+def _log_balance(series_index: pd.DataFrame, manifest: pd.DataFrame) -> None:
+    """Say what became of every series group and every study."""
+    groups, volumes = series_index["status"].value_counts(), manifest["status"].value_counts()
+    converted, failed = int(volumes.get("converted", 0)), int(volumes.get("failed", 0))
+    refused, passed_over = int(groups.get("refused", 0)), int(groups.get("not_selected", 0))
+    assert len(series_index) == converted + failed + refused + passed_over, "a series group is unaccounted for"
+    logger.info(
+        "Series groups: %d found = %d converted + %d refused + %d failed + %d not selected",
+        len(series_index), converted, refused, failed, passed_over,
+    )  # fmt: skip
+    logger.info("Studies: %s", volumes.to_dict())
 
 
 def conversion_timings(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

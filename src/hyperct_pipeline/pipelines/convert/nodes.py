@@ -1,16 +1,22 @@
 """Nodes of `convert`: archive -> series groups -> chosen series -> volumes and manifest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hyperct_pipeline.dicom import manifest
-from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all, is_done
+from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all
+from hyperct_pipeline.dicom.crosswalk import crosswalk_table
+from hyperct_pipeline.dicom.decisions import decisions_of
+from hyperct_pipeline.dicom.finished import is_done
+from hyperct_pipeline.dicom.index import ArchiveIndex, index_series
+from hyperct_pipeline.dicom.nifti_cohort import NiftiCohort
+from hyperct_pipeline.dicom.nifti_selection import select_volumes
 from hyperct_pipeline.dicom.selection import ChosenSeries
 from hyperct_pipeline.dicom.selection import select_series as select
-from hyperct_pipeline.dicom.series import SeriesGroup, index_series
 from hyperct_pipeline.pseudonyms import Pseudonyms
 from hyperct_pipeline.volumes.progress import Progress
 from hyperct_pipeline.volumes.volume import Volume
@@ -18,29 +24,49 @@ from hyperct_pipeline.volumes.volume import Volume
 Rows = dict[str, dict[str, Any]]
 
 
-def index_archive(archive: Path, config: ConvertConfig) -> list[SeriesGroup]:
-    """All series groups of the archive; they hold paths and identifiers and stay in memory."""
-    return index_series(archive, config.n_workers)
+def index_archive(archive: Path, nifti_table: pd.DataFrame, config: ConvertConfig) -> ArchiveIndex | NiftiCohort:
+    """All series groups of the archive; they hold paths and identifiers and stay within this process.
+
+    Where a table of NIfTI volumes is given, the archive is a folder of these.
+    """
+    if nifti_table.shape != (0, 0):
+        return NiftiCohort(archive, nifti_table, config.nifti)
+    return index_series(archive, config)
 
 
 def select_series(
-    series_groups: list[SeriesGroup], pseudonyms: Pseudonyms, config: ConvertConfig
+    series_groups: ArchiveIndex | NiftiCohort,
+    pseudonyms: Pseudonyms,
+    exclusions: pd.DataFrame,
+    overrides: pd.DataFrame,
+    config: ConvertConfig,
 ) -> tuple[pd.DataFrame, list[ChosenSeries]]:
-    """The series index, and the series of each study to convert."""
-    return select(series_groups, pseudonyms, config)
+    """The series index, and the series to convert."""
+    decisions = decisions_of(exclusions, overrides)
+    if isinstance(series_groups, NiftiCohort):
+        return select_volumes(series_groups, pseudonyms, config, decisions)
+    return select(series_groups, pseudonyms, config, decisions, series_groups.lost)
+
+
+def crosswalk(series_groups: ArchiveIndex | NiftiCohort, pseudonyms: Pseudonyms) -> Callable[[], pd.DataFrame]:
+    """How to make the table that leads back to the archive; its dataset does so only on request."""
+    return partial(crosswalk_table, series_groups, pseudonyms)
 
 
 def convert_studies(
-    chosen_series: list[ChosenSeries], conversion_rows_done: Rows, config: ConvertConfig
+    archive: Path,
+    chosen_series: list[ChosenSeries],
+    conversion_rows_done: Rows,
+    nifti_folder: Path,
+    config: ConvertConfig,
 ) -> Iterator[tuple[dict[str, Volume], Rows]]:
-    """Volumes and rows of the studies that are new or changed, one at a time."""
+    """Rows of the series that are new or changed, one at a time; study processes write their volumes themselves."""
     yield {}, {}  # Kedro looks at the first chunk, and there may be no other
-    todo = [s for s in chosen_series if not is_done(s, conversion_rows_done.get(s.study_key), config)]
+    todo = [s for s in chosen_series if not is_done(s, conversion_rows_done.get(s.key), nifti_folder, config)]
     progress = Progress("convert", len(todo))
-    for conversion in convert_all(todo, config):
-        key = conversion.row["study_key"]
-        progress.count(usable=conversion.volume is not None)
-        yield ({key: conversion.volume} if conversion.volume else {}), {key: conversion.row}
+    for key, row in convert_all(todo, archive, nifti_folder, config):
+        progress.count(usable=row["status"] == "converted")
+        yield {}, {key: row}
 
 
 def conversion_manifest(series_index: pd.DataFrame, conversion_rows: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:

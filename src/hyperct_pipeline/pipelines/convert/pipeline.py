@@ -13,19 +13,20 @@ def create_pipeline(**_: Any) -> Pipeline:
         [
             node(
                 nodes.index_archive,
-                inputs={"archive": "dicom_archive", "config": "params:convert"},
+                inputs=["dicom_archive", "nifti_table", "params:convert"],
                 outputs="series_groups",
                 name="index_archive",
             ),
             node(
                 nodes.select_series,
-                inputs=["series_groups", "pseudonyms", "params:convert"],
+                inputs=["series_groups", "pseudonyms", "exclusions", "overrides", "params:convert"],
                 outputs=["series_index", "chosen_series"],
                 name="select_series",
             ),
+            node(nodes.crosswalk, inputs=["series_groups", "pseudonyms"], outputs="crosswalk", name="crosswalk"),
             node(
                 nodes.convert_studies,
-                inputs=["chosen_series", "conversion_rows_done", "params:convert"],
+                inputs=["dicom_archive", "chosen_series", "conversion_rows_done", "nifti_folder", "params:convert"],
                 outputs=["nifti", "conversion_rows"],
                 name="convert_studies",
             ),
