@@ -51,7 +51,7 @@ def test_from_quality_table_to_model_input(tmp_path: Path) -> None:
     hu = np.random.default_rng(0).integers(-900, 500, (30, 40, 40)).astype(np.int16)
     volume = Volume(hu, np.diag([2.0, 2.0, 5.0, 1.0]))
     quality = pd.DataFrame({"study_key": ["a", "b"], "verdict": ["accept", "reject"], "reason_codes": ["", "LOW_X"]})
-    quality["output_sha256"] = volume.digest()
+    quality["content_sha256"] = volume.digest()
     nifti = {key: NiftiFile(tmp_path / f"{key}.nii.gz") for key in "ab"}
     write_nifti(volume, nifti["a"].path)
     store = VolumeStore(tmp_path / "store")

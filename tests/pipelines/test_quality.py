@@ -45,7 +45,7 @@ def judged(folder: Path, volumes: dict[str, Volume], warnings: str = "") -> pd.D
     for key, volume in volumes.items():
         write_nifti(volume, nifti[key].path)
     digests = [volume.digest() for volume in volumes.values()]
-    manifest = pd.DataFrame({"study_key": list(volumes), "status": "converted", "output_sha256": digests})
+    manifest = pd.DataFrame({"study_key": list(volumes), "status": "converted", "content_sha256": digests})
     manifest = manifest.assign(warnings=warnings, scanner="ACME CT1")
     chunks = list(nodes.examine_studies(manifest, nifti, {}, {}))
     assert chunks[0] == ({}, {})  # so that Kedro has a first chunk

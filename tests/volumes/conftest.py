@@ -44,9 +44,9 @@ def manifest_of() -> Callable[..., pd.DataFrame]:
     def made(**volumes: Volume) -> pd.DataFrame:
         common = {"warnings": "", "scanner": "ACME CT1"}
         converted = [
-            {"study_key": key, "status": "converted", "output_sha256": volume.digest(), **common}
+            {"study_key": key, "status": "converted", "content_sha256": volume.digest(), **common}
             for key, volume in volumes.items()
         ]
-        return pd.DataFrame([*converted, {"study_key": "zz", "status": "refused", "output_sha256": None, **common}])
+        return pd.DataFrame([*converted, {"study_key": "zz", "status": "refused", "content_sha256": None, **common}])
 
     return made

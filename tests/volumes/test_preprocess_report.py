@@ -25,7 +25,7 @@ QUALITY = pd.DataFrame(
         "study_key": list("abcde"),
         "verdict": ["accept", "warn", "reject", "accept", "accept"],
         "reason_codes": ["", "LOW_LUNG_SHARE", "LOW_LUNG_SHARE", "", ""],
-        "output_sha256": [volume.digest() for volume in VOLUMES.values()],
+        "content_sha256": [volume.digest() for volume in VOLUMES.values()],
     }
 )
 DUE_AGAIN = {"d", "e"}  # what failed is tried again
@@ -91,7 +91,7 @@ def test_only_what_is_new_or_changed_is_done_again(found, store: VolumeStore) ->
         return {row["study_key"] for row, _ in preprocess_all(quality, found, done, store, config)}
 
     assert again(QUALITY) == DUE_AGAIN
-    assert again(QUALITY.assign(output_sha256=["x", *QUALITY["output_sha256"][1:]])) == DUE_AGAIN | {"a"}
+    assert again(QUALITY.assign(content_sha256=["x", *QUALITY["content_sha256"][1:]])) == DUE_AGAIN | {"a"}
     assert again(QUALITY.assign(verdict="accept", reason_codes="")) == DUE_AGAIN | {"c"}  # b is as usable as before
     assert again(QUALITY, PreprocessConfig(shape_zyx=(4, 5, 7))) == set("abcde")
 

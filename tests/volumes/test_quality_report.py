@@ -34,7 +34,7 @@ def test_one_row_per_converted_study(files, manifest_of) -> None:
     table = quality_table(manifest, by_key(examined), CONFIG).set_index("study_key")
     assert table["verdict"].to_dict() == {"a": "accept", "b": "warn", "d": "reject"}
     assert table["reason_codes"].to_dict() == {"a": "", "b": "LOW_LUNG_SHARE", "d": "LOW_LUNG_SHARE"}
-    assert table["output_sha256"].to_dict() == {key: volume.digest() for key, volume in VOLUMES.items()}
+    assert table["content_sha256"].to_dict() == {key: volume.digest() for key, volume in VOLUMES.items()}
     assert table.loc["a", "slice_count"] == 6 and table["lung_share"].tolist() == [0.5, 0.15, 0.05]
     assert set(table["scanner"]) == {"ACME CT1"}
 
@@ -65,7 +65,7 @@ def test_only_what_is_new_or_changed_is_read_again(files, manifest_of, monkeypat
 
     assert again() == set()
     assert again(pictures="ad") == {"b"}
-    assert again(manifest.assign(output_sha256=["x", *manifest["output_sha256"][1:]])) == {"a"}
+    assert again(manifest.assign(content_sha256=["x", *manifest["content_sha256"][1:]])) == {"a"}
     assert again(manifest.assign(warnings=["LOSSY", "", "", ""])) == {"a"}
     found["d"].path.unlink()
     assert again() == {"d"}

@@ -39,7 +39,7 @@ from hyperct_pipeline.volumes.volume import Volume, orientation_of, to_ras, writ
 logger = logging.getLogger(__name__)
 
 # Part of the settings digest: raise it when the same input gives other voxels.
-CONVERTER_VERSION = "2"
+CONVERTER_VERSION = "3"
 _WARM_MODULES = ("SimpleITK", "pydicom.pixels.decoders", "scipy.linalg")
 
 Row = dict[str, Any]
@@ -177,5 +177,6 @@ def _facts(volume: Volume, file: Path) -> Row:
         "hu_max": int(volume.hu.max()),
         "output_bytes": len(content),
         "output_sha256": hashlib.sha256(content).hexdigest(),
+        "content_sha256": volume.digest(),
         "nifti_modified_ns": file.stat().st_mtime_ns,
     }

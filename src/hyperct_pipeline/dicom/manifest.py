@@ -37,6 +37,7 @@ MANIFEST_TYPES = {
     "input_sha256": "string",  # over the DICOM files in their order in the volume
     "output_bytes": "Int64",
     "output_sha256": "string",  # of the NIfTI file
+    "content_sha256": "string",  # of voxels, affine and shape: the same at any gzip level
 }
 # The first columns stand in the series index, the rest comes from the conversion.
 _FROM_INDEX = list(MANIFEST_TYPES)[: list(MANIFEST_TYPES).index("status")]

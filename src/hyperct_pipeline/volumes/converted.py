@@ -43,12 +43,12 @@ class NiftiFile:
 NiftiFiles = Mapping[str, NiftiFile]
 
 
-def converted_volume(file: NiftiFile | None, output_sha256: str) -> Volume:
+def converted_volume(file: NiftiFile | None, content_sha256: str) -> Volume:
     """The volume of one study exactly as it was converted.
 
     Args:
         file: of the study, None where the folder has none.
-        output_sha256: digest of the volume in the conversion manifest.
+        content_sha256: digest of the volume in the conversion manifest.
 
     Raises:
         ConvertedVolumeError: NIFTI_MISSING, NIFTI_UNREADABLE or NIFTI_CHANGED.
@@ -59,6 +59,6 @@ def converted_volume(file: NiftiFile | None, output_sha256: str) -> Volume:
         volume = file()
     except StoreError:
         raise ConvertedVolumeError(NIFTI_UNREADABLE) from None
-    if volume.digest() != output_sha256:
+    if volume.digest() != content_sha256:
         raise ConvertedVolumeError(NIFTI_CHANGED)
     return volume

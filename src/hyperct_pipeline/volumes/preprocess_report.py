@@ -109,7 +109,7 @@ def _wanted(study: Mapping[Any, Any], digest: str) -> Row:
     return {
         "study_key": study["study_key"],
         "rejected_for": study["reason_codes"] if study["verdict"] == REJECT else None,
-        "input_sha256": study["output_sha256"],
+        "input_sha256": study["content_sha256"],
         "preprocess_digest": digest,
     }
 

@@ -33,7 +33,7 @@ _COLUMN_TYPES = {
     "reason_codes": "string",  # joined by ";"
     "message": "string",  # what to do, where the volume could not be read
     "scanner": "string",
-    "output_sha256": "string",  # of the volume that was judged
+    "content_sha256": "string",  # of the volume that was judged
     **dict.fromkeys(CHECKS, "Float64"),  # null where the volume could not be read or the number is not defined
 }
 
@@ -61,7 +61,7 @@ def examine_all(
 def examine(wanted: Row, file: NiftiFile | None) -> tuple[Row, bytes | None]:
     """One study: what was asked for, with its numbers or the reason why there are none; and its thumbnail."""
     try:
-        volume = converted_volume(file, wanted["output_sha256"])
+        volume = converted_volume(file, wanted["content_sha256"])
     except ConvertedVolumeError as error:
         return wanted | {"reason": str(error), "numbers": {}}, None
     numbers = measure(volume, frozenset(wanted["warnings"].split(";")))
@@ -88,7 +88,7 @@ def worst_first(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _converted(manifest: pd.DataFrame) -> list[Row]:
-    columns = ["study_key", "output_sha256", "warnings", "scanner"]
+    columns = ["study_key", "content_sha256", "warnings", "scanner"]
     converted = manifest.loc[manifest["status"] == "converted", columns]
     return [{str(name): value for name, value in study.items()} for study in converted.to_dict("records")]
 
@@ -98,7 +98,7 @@ def _wanted(study: Row, files: NiftiFiles) -> Row:
     file = files.get(study["study_key"])
     return {
         "study_key": study["study_key"],
-        "output_sha256": study["output_sha256"],
+        "content_sha256": study["content_sha256"],
         "warnings": study["warnings"],
         "nifti_bytes": file.n_bytes if file else None,
         "checks_version": CHECKS_VERSION,
@@ -116,6 +116,6 @@ def _judged(row: Mapping[str, Any], config: QualityConfig) -> Row:
         "verdict": judgement.verdict,
         "reason_codes": ";".join(judgement.reasons),
         "message": REMEDIES.get(row["reason"], ""),
-        "output_sha256": row["output_sha256"],
+        "content_sha256": row["content_sha256"],
         **row["numbers"],
     }

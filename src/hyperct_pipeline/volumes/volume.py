@@ -47,7 +47,7 @@ class Volume:
         return _spacing_mm(self.affine)
 
     def digest(self) -> str:
-        """SHA-256 of voxels, affine and shape: the `output_sha256` of the conversion manifest.
+        """SHA-256 of voxels, affine and shape: the `content_sha256` of the conversion manifest.
 
         It does not change with the compression of the file that holds the volume.
         """
