@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -138,22 +137,11 @@ def test_items_are_taken_as_workers_get_free(work) -> None:
 def test_leaving_early_ends_the_children(work, config: WorkersConfig, tmp_path: Path) -> None:
     marks = [tmp_path / f"mark{number}" for number in range(4)]
     results = run_studies(partial(work.marked), map(str, marks), WorkersConfig(config.n_workers, None, 8.0, 1.0))
-    start = time.monotonic()
     next(results)
     results.close()
-    assert time.monotonic() - start < 30
     children = [int(mark.read_text()) for mark in marks if mark.exists()]
     assert children
     assert wait_until(lambda: not any(map(is_running, children)))
-
-
-def test_a_warm_study_starts_in_milliseconds(work) -> None:
-    times = []
-    last = time.perf_counter()
-    for _ in run_studies(work.study, range(20), one()):
-        times.append(time.perf_counter() - last)
-        last = time.perf_counter()
-    assert np.median(times[1:]) < 0.3
 
 
 def test_a_scheduler_that_is_not_there_is_one_error(work, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ def inferred(clone: Any, test_data: Path) -> Path:
         "data_root": results,
         "model": "untrained",
         "backbone.weights": "random",
+        "model.init": "reference",  # its first update is not zero, so that tasks differ
         "convert.allow_contrast": "true",
     }
     given = ",".join(f"{key}={value}" for key, value in parameters.items())
@@ -53,6 +54,7 @@ def test_every_task_has_a_probability_and_a_map_in_scan_space(inferred: Path) ->
     predictions = pd.read_csv(inferred / "predictions.csv")
     assert len(predictions) == 25
     assert predictions["probability"].between(0, 1).all()
+    assert predictions["probability"].nunique() == 25
     (ct,) = (inferred / "02_intermediate/nifti").glob("*.nii.gz")
     scan = nib.load(ct)
     maps = sorted((inferred / "saliency").glob("*.nii.gz"))

@@ -166,3 +166,13 @@ def test_wrong_image_size_names_the_module(tiny_model: HyperCT) -> None:
 def test_impossible_sizes_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong)) + r"|model sizes"):
         HyperCTConfig(**wrong)
+
+
+def test_the_reference_layout_scores_a_scan_alike_by_every_way(golden: Golden) -> None:
+    """It mixes slices by the number of triplets, so masked ones must not be cut away."""
+    model = golden.model(slice_layout="reference")
+    mask = golden.all_real().clone()
+    mask[:, -1] = False
+    tasks = torch.zeros(len(mask), dtype=torch.long)
+    one_by_one = model(golden.triplets(), mask, tasks)
+    torch.testing.assert_close(model.logits_all_tasks(golden.triplets(), mask, [0])[:, 0], one_by_one)

@@ -105,7 +105,8 @@ def test_absent_label_column_is_an_error(index: pd.DataFrame, store: VolumeStore
 def test_from_index_to_package(index: pd.DataFrame, store: VolumeStore, catalogue: TaskCatalogueConfig) -> None:
     checkpoints, history = run(index, store, catalogue, {})
     assert list(history) == list(checkpoints) == ["epoch_001", "epoch_002"]
-    package = select_best(checkpoints, history, catalogue, **SETTINGS)
+    package = select_best(checkpoints, history, index, catalogue, **SETTINGS)
+    assert package.trained_patients == (*(f"p{number:02d}" for number in range(10)), "p16")
     best = max(history, key=lambda name: (history[name]["validation_auroc"], name == "epoch_001"))
     assert package.training["epoch"] == history[best]["epoch"]
     assert package.tasks == TASKS and package.preprocess_digest == PREPROCESS.digest()

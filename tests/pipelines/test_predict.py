@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from hyperct_pipeline.errors import LeakageError
 from hyperct_pipeline.evaluation.predictions import PredictConfig
+from hyperct_pipeline.evaluation.recalibration import refuse_trained_patients
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.pipelines.predict import create_pipeline
 from hyperct_pipeline.training.checkpoint import untrained_package
@@ -83,6 +84,13 @@ def test_a_patient_in_two_splits_stops_the_run_before_scoring(tmp_path: Path) ->
     index.loc[index["study_key"] == "s4", "patient_key"] = "p2"
     with pytest.raises(LeakageError, match=r"1 patients .*p2"):
         _run(index, tmp_path)
+
+
+def test_patients_of_the_training_are_not_scored_after_the_splits_moved() -> None:
+    index = _index()
+    refuse_trained_patients(index, ("p9",))
+    with pytest.raises(LeakageError, match=r"2 patients of the studies to be scored .* \['p1', 'p5'\]"):
+        refuse_trained_patients(index, ("p1", "p5", "p9"))
 
 
 @pytest.mark.parametrize("env", ["base", "paper"])

@@ -34,13 +34,23 @@ def package(new_model: Callable[[], HyperCT]) -> ModelPackage:
     model = new_model()
     with torch.no_grad():
         model.hypernetwork.heads["mlp_up"].weight.normal_()
-    return make_package(model, BACKBONE, SLICES, GROUPS, "prepared-so", {"epoch": 3, "validation_auroc": 0.75})
+    training = {"epoch": 3, "validation_auroc": 0.75}
+    return make_package(model, BACKBONE, SLICES, GROUPS, "prepared-so", training, {"x": 1}, ["p2", "p1", "p2"])
 
 
 def test_package_comes_back_to_the_last_bit(tmp_path: Path, package: ModelPackage) -> None:
     save_package(tmp_path / "best", package)
     loaded = load_package(tmp_path / "best")
-    for field in ("model_config", "slice_config", "backbone_config", "tasks", "task_groups", "preprocess_digest"):
+    for field in (
+        "model_config",
+        "slice_config",
+        "backbone_config",
+        "tasks",
+        "task_groups",
+        "preprocess_digest",
+        "preprocess",
+        "trained_patients",
+    ):
         assert getattr(loaded, field) == getattr(package, field)
     assert loaded.model_id == package.model_id and loaded.training == {"epoch": 3, "validation_auroc": 0.75}
     x, mask = torch.randn(2, 3, 3, 32, 32), torch.ones(2, 3, dtype=torch.bool)

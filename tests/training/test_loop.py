@@ -97,6 +97,19 @@ def test_nan_stops_and_names_the_place(new_model: NewModel, train: CTStudies, va
     assert all(not value.isnan().any() for name, value in model.trainable_parameters().items() if name != "head.1.bias")
 
 
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
+    new_model: NewModel, train: CTStudies, validation: CTStudies, clip_norm: float | None
+) -> None:
+    model = new_model()
+    epochs = fit(model, train, validation, replace(FIT, clip_norm=clip_norm))
+    next(epochs)
+    model.head[1].weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(DivergenceError, match="the loss or its gradient is not finite in epoch 2, step 1"):
+        next(epochs)
+    assert all(value.isfinite().all() for value in model.trainable_parameters().values())
+
+
 def test_shared_patients_are_refused(new_model: NewModel, train: CTStudies) -> None:
     with pytest.raises(LeakageError, match="20 patients"):
         next(fit(new_model(), train, train, FIT))

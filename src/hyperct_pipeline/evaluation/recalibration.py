@@ -1,6 +1,7 @@
 """Calibrators and thresholds: fitted on the validation split, applied everywhere, kept as JSON."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,21 @@ def refuse_shared_patients(predictions: pd.DataFrame) -> None:
         raise LeakageError(
             f"{len(shared)} patients stand in both validation and test, e.g. {sorted(shared)[:3]}; run "
             "`harmonize` again so that every patient has one split"
+        )
+
+
+def refuse_trained_patients(studies: pd.DataFrame, trained_patients: Iterable[str]) -> None:
+    """The splits may have moved since the model was trained.
+
+    Raises:
+        LeakageError: a study to be scored is of a patient the model was trained on.
+    """
+    known = studies["patient_key"].isin(set(trained_patients))
+    if known.any():
+        patients = sorted(studies.loc[known, "patient_key"].unique())
+        raise LeakageError(
+            f"{len(patients)} patients of the studies to be scored were in the training split of this model, e.g. "
+            f"{patients[:3]}: the splits have changed since; train again with `kedro run --pipelines=fit`"
         )
 
 

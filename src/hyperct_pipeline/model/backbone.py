@@ -50,6 +50,8 @@ def find_weights(config: BackboneConfig) -> Path | None:
 
     Raises WeightsError when there is none to be had.
     """
+    if not timm.is_model(config.name):
+        raise WeightsError(f"backbone.name: timm {timm.__version__} has no model '{config.name}'")
     if config.weights == "random":
         return None
     file = _hub_file(config.name) if config.weights == "hub" else Path(config.weights).expanduser()

@@ -149,9 +149,10 @@ class HyperCT(nn.Module):
 
         One task at a time, its adapters merged into the weights: the cost of a plain pass through the backbone.
         """
-        used = mask.any(dim=0).nonzero()  # triplets that no scan has come last, and would only cost time
-        longest = int(used.max()) + 1 if len(used) else 1
-        triplets, mask = triplets[:, :longest], mask[:, :longest]
+        if self.config.slice_layout == "triplets":  # triplets that no scan has come last, and would only cost time
+            used = mask.any(dim=0).nonzero()
+            longest = int(used.max()) + 1 if len(used) else 1
+            triplets, mask = triplets[:, :longest], mask[:, :longest]
         embedded, rope = embed(self.backbone, self._images(triplets))
         last = len(self._blocks) - 1
         columns = []

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +48,7 @@ class ModelPackage:
     model_id: str  # digest of all weights
     training: dict[str, Any]  # plain JSON values: epoch, metrics, seed; empty for an untrained model
     preprocess: dict[str, Any]  # the settings behind preprocess_digest as plain JSON values; empty where not known
+    trained_patients: tuple[str, ...]  # patient keys of the training split, sorted: none of them may be tested on
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ def make_package(
     preprocess_digest: str,
     training: Mapping[str, Any],
     preprocess: Mapping[str, Any] | None = None,
+    trained_patients: Iterable[str] = (),
 ) -> ModelPackage:
     """A package of the model as it is now."""
     return ModelPackage(
@@ -80,6 +82,7 @@ def make_package(
         model_id=digest_of_tensors(model.state_dict()),
         training=dict(training),
         preprocess=dict(preprocess or {}),
+        trained_patients=tuple(sorted(set(trained_patients))),
     )
 
 
@@ -105,6 +108,7 @@ def save_package(folder: Path, package: ModelPackage) -> None:
         "task_groups": package.task_groups,
         "preprocess_digest": package.preprocess_digest,
         "preprocess": package.preprocess,
+        "trained_patients": list(package.trained_patients),
         "backbone": dataclasses.asdict(package.backbone_config)
         | {"weights": Path(package.backbone_config.weights).name},  # a full path would name people and machines
         "model": dataclasses.asdict(package.model_config),
@@ -135,8 +139,8 @@ def load_package(folder: Path | str, device: torch.device | str = "cpu") -> Mode
         model = HyperCT(empty_backbone(backbone), description["tasks"], config).to(device)
         model.load_state_dict(tensors)
         training, groups = dict(description["training"]), dict(description["task_groups"])
-        prepared = description["preprocess_digest"], training, description["preprocess"]
-        package = make_package(model, backbone, slices, groups, *prepared)
+        rest = training, description["preprocess"], description["trained_patients"]
+        package = make_package(model, backbone, slices, groups, description["preprocess_digest"], *rest)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise PackageError(f"model package {folder.name} does not describe its tensors: {error}") from error
     if package.model_id != description["model_id"]:

@@ -53,6 +53,8 @@ class CTStudies:
     Args:
         preprocess_digest: of the settings that every volume must have been prepared with.
         seed: of the random crops; None takes the centre crop.
+        trim: leave out triplets that no scan of a batch has. False for `slice_layout: reference`, which mixes slices
+            according to the number of triplets.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class CTStudies:
         slice_config: SliceConfig,
         preprocess_digest: str,
         seed: int | None = None,
+        trim: bool = True,
     ) -> None:
-        self.studies = studies
+        self.studies, self._trim = studies, trim
         self._store, self._slices = store, slice_config
         self._digest, self._seed = preprocess_digest, seed
 
@@ -102,7 +105,8 @@ class CTStudies:
     def _batch(self, numbers: NDArray[np.int64], epoch: int) -> Batch:
         images, masks = zip(*(self.read(int(number), epoch) for number in numbers), strict=True)
         mask = np.stack(masks)
-        longest = max(int(mask.sum(axis=1).max()), 1)  # real triplets come first; the rest would only cost time
+        # real triplets come first; the rest would only cost time
+        longest = max(int(mask.sum(axis=1).max()), 1) if self._trim else mask.shape[1]
         return Batch(
             torch.from_numpy(np.stack([image[:longest] for image in images])),
             torch.from_numpy(mask[:, :longest].copy()),

@@ -35,7 +35,7 @@ _WEIGHT_LIMIT = 20.0  # of a positive under positive_weight: balanced; rarer tas
 
 
 class DivergenceError(HyperctError):
-    """The loss is NaN or infinite."""
+    """The loss or its gradient is NaN or infinite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +113,8 @@ class _Run:
             for step, batch in enumerate(self.train.batches(order, self.config.batch_size, number)):
                 lr = self._set_lr((number - 1) * self.steps_per_epoch + step)
                 scan, task = self._draw(batch, number)
-                loss = self._step(batch, scan, task)
-                if not torch.isfinite(loss):
+                loss, finite = self._step(batch, scan, task)
+                if not finite:
                     raise DivergenceError(self._where(number, step, batch, task))
                 total += loss * len(scan)
                 n_pairs += len(scan)
@@ -125,8 +125,11 @@ class _Run:
         generators = [stream(self.config.seed, TASKS, epoch, int(number)) for number in batch.numbers]
         return draw_tasks(batch.labels, self.config.tasks_per_scan, generators)
 
-    def _step(self, batch: Batch, scan: Tensor, task: Tensor) -> Tensor:
-        """Forward, backward and update on pairs of scan and task (M,); a loss that is not finite updates nothing."""
+    def _step(self, batch: Batch, scan: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward, backward and update on pairs of scan and task (M,).
+
+        Returns the loss, and whether it and the gradient were finite; where they were not, nothing is updated.
+        """
         target = torch.from_numpy(batch.labels)[scan, task].float().to(self.device)
         scan, task = scan.to(self.device), task.to(self.device)
         triplets, mask = batch.triplets.to(self.device), batch.mask.to(self.device)
@@ -134,13 +137,14 @@ class _Run:
             logits = self.model(triplets, mask, task, scan)
         weight = torch.where(target > 0, self.positive_weight[task], 1.0)
         loss = binary_cross_entropy_with_logits(logits.float(), target, weight)
-        if torch.isfinite(loss):
-            self.optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            if self.config.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        longest = math.inf if self.config.clip_norm is None else self.config.clip_norm
+        length = torch.nn.utils.clip_grad_norm_(self.parameters.values(), longest)
+        finite = torch.isfinite(loss) & torch.isfinite(length)
+        if finite:
             self.optimiser.step()
-        return loss.detach()
+        return loss.detach(), finite
 
     def _set_lr(self, step: int) -> float:
         lr = self.config.lr * schedule(step, self.config.epochs * self.steps_per_epoch, self.config.warmup_steps)
@@ -152,8 +156,8 @@ class _Run:
         keys = [self.train.studies.study_keys[number] for number in batch.numbers]
         tasks = sorted({self.model.tasks[number] for number in task.tolist()})
         return (
-            f"the loss is not finite in epoch {epoch}, step {step + 1}; tasks {', '.join(tasks)}; studies "
-            f"{', '.join(keys)}. The checkpoint of the epoch before is sound; try a lower fit.lr or fit.clip_norm"
+            f"the loss or its gradient is not finite in epoch {epoch}, step {step + 1}; tasks {', '.join(tasks)}; "
+            f"studies {', '.join(keys)}. The checkpoint of the epoch before is sound; lower fit.lr or fit.clip_norm"
         )
 
     def _log_progress(self, epoch: int, step: int) -> None:

@@ -49,10 +49,11 @@ def fit_hyperct(
     resume = checkpoint_to_resume(checkpoints_done, settings)
     # a kill may have come between a checkpoint and its history row
     yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
+    trim = model.slice_layout == "triplets"
     epochs = fit(
         HyperCT(build_backbone(backbone), tasks, model),
-        CTStudies(volume_store, train, slices, digest, seed=config.seed),
-        CTStudies(volume_store, validation, slices, digest),
+        CTStudies(volume_store, train, slices, digest, seed=config.seed, trim=trim),
+        CTStudies(volume_store, validation, slices, digest, trim=trim),
         config,
         settings,
         resume,
@@ -64,6 +65,7 @@ def fit_hyperct(
 def select_best(
     checkpoints: Mapping[str, Callable[[], Checkpoint]],
     training_history: Rows,
+    study_index: pd.DataFrame,
     task_catalogue: TaskCatalogueConfig,
     preprocess: PreprocessConfig,
     slices: SliceConfig,
@@ -84,7 +86,10 @@ def select_best(
     load_trained(trained, checkpoints[best]())
     groups = {task: catalogue.group_of(task) for task in catalogue.ids}
     training = dict(training_history[best]) | {"seed": config.seed}
-    return make_package(trained, backbone, slices, groups, preprocess.digest(), training, asdict(preprocess))
+    patients = study_index.loc[(study_index["split"] == "train").fillna(False), "patient_key"]
+    return make_package(
+        trained, backbone, slices, groups, preprocess.digest(), training, asdict(preprocess), patients.dropna()
+    )
 
 
 def draw_training(training_history: Rows) -> Figure:

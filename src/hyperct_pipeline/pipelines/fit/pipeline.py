@@ -33,7 +33,12 @@ def create_pipeline(**_: Any) -> Pipeline:
             ),
             node(
                 nodes.select_best,
-                inputs={"checkpoints": "checkpoints", "training_history": "training_history", **_MODEL},
+                inputs={
+                    "checkpoints": "checkpoints",
+                    "training_history": "training_history",
+                    "study_index": "study_index",
+                    **_MODEL,
+                },
                 outputs="model_package",
                 name="select_best",
             ),

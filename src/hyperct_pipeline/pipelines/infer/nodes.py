@@ -11,8 +11,7 @@ from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.evaluation.new_scans import InferConfig, examples_of_new_scans, new_scans
 from hyperct_pipeline.evaluation.predictions import predictions_table
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
-from hyperct_pipeline.model.backbone import BackboneConfig
-from hyperct_pipeline.model.hyperct import HyperCTConfig
+from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
 from hyperct_pipeline.volumes.slices import SliceConfig
 from hyperct_pipeline.volumes.store import VolumeStore

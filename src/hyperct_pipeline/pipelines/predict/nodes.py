@@ -11,6 +11,7 @@ from hyperct_pipeline.evaluation.recalibration import (
     apply_calibration,
     fit_calibration,
     refuse_shared_patients,
+    refuse_trained_patients,
 )
 from hyperct_pipeline.volumes.store import VolumeStore
 
@@ -31,6 +32,7 @@ def score_studies(
 
     refuse_shared_patients(study_index)
     studies = studies_to_score(study_index, volume_store, config.splits, model_package.tasks)
+    refuse_trained_patients(studies, model_package.trained_patients)
     logits = predict_logits(
         model_package,
         volume_store,
