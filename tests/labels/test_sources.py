@@ -1,10 +1,12 @@
 import logging
+import math
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
+from hyperct_pipeline.labels.harmonization import harmonize
 from hyperct_pipeline.labels.intervals import Reason
 from hyperct_pipeline.labels.readers import read_echo, read_findings
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
@@ -12,6 +14,7 @@ from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
 PSEUDONYMS = Pseudonyms(DEMO_SECRET)
+INF = math.inf
 
 
 def findings(table: dict[str, list], catalogue: TaskCatalogue, sources: LabelSourcesConfig, **options: Any):
@@ -92,6 +95,34 @@ def test_derived_only_where_not_measured(catalogue: TaskCatalogue, sources: Labe
     assert [Reason(r) for r in index.reason] == [
         Reason.MEASURED, Reason.DERIVED, Reason.UNMAPPED_TEXT, Reason.NOT_MEASURED,
     ]  # fmt: skip
+
+
+def test_derived_from_one_sided_texts(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    """A side that nothing was said about is neither out of range nor zero."""
+    cases = [  # LA volume (mL), BSA (m2) -> bounds and open ends of the index, reason, atrial enlargement (> 35)
+        (">100", "1.6", (62.5, INF, True, False), Reason.DERIVED, 1),
+        ("<40", "1.6", (-INF, 25.0, False, True), Reason.DERIVED, 0),
+        (">=56", "1.6", (35.0, INF, False, False), Reason.DERIVED, None),
+        (">56", "1.6", (35.0, INF, True, False), Reason.DERIVED, 1),
+        # more than 34.97 is 35.0 once rounded, which is not above 35
+        (">56.3", "1.61", (35.0, INF, False, False), Reason.DERIVED, None),
+        ("100", "<2", (50.0, INF, True, False), Reason.DERIVED, 1),
+        ("40", ">2", (-INF, 20.0, False, True), Reason.DERIVED, 0),
+        ("60-80", "1.6", (37.5, 50.0, False, False), Reason.DERIVED, 1),
+        (">100", ">1.6", (-INF, INF, False, False), Reason.RANGE_STRADDLES, None),
+        ("300", "1.0", (-INF, INF, False, False), Reason.OUT_OF_RANGE, None),
+        (">300", "1.0", (-INF, INF, False, False), Reason.OUT_OF_RANGE, None),
+        ("<8", "2.0", (-INF, INF, False, False), Reason.OUT_OF_RANGE, None),
+        (">100", "", (-INF, INF, False, False), Reason.NOT_MEASURED, None),
+    ]
+    table = {"la_volume_ml": [case[0] for case in cases], "bsa_m2": [case[1] for case in cases]}
+    index = echo(table, catalogue, sources).intervals["la_volume_index"]
+    found = list(zip(index.low, index.high, index.low_open, index.high_open, strict=True))
+    assert found == [case[2] for case in cases]
+    assert [Reason(r) for r in index.reason] == [case[3] for case in cases]
+    labels = harmonize("hyperct_wide", {"echo": pd.DataFrame(table)}, catalogue, sources)
+    enlarged = labels.loc[labels["task"] == "atrial_chamber_enlargement", "label"]
+    assert [None if pd.isna(label) else int(label) for label in enlarged] == [case[4] for case in cases]
 
 
 def test_only_resting_examinations_count(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:

@@ -4,7 +4,7 @@ import datetime
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -231,17 +231,24 @@ def _derived(values: Mapping[str, Intervals], catalogue: TaskCatalogue) -> dict[
 
 
 def _ratio(above: Intervals, below: Intervals, ratio: Ratio, quantity: Quantity) -> Intervals:
-    # plausible values are positive, so the extremes of the ratio are at the ends
-    low = quantity.rounded(np.maximum(above.low, 0) / below.high * ratio.factor)
-    high = quantity.rounded(np.divide(above.high, np.maximum(below.low, 1e-9)) * ratio.factor)
+    # plausible values are positive, so the extremes of the ratio are at the ends; an end that is missing stays missing
+    factor = ratio.factor
+    lowest = np.where(np.isfinite(above.low) & np.isfinite(below.high), above.low / below.high * factor, -np.inf)
+    divisor = np.where(below.low > 0, below.low, np.nan)
+    highest = np.where(np.isfinite(above.high) & (divisor > 0), above.high / divisor * factor, np.inf)
+    low, high = quantity.rounded(lowest), quantity.rounded(highest)
+    # a bound that rounding moved can be reached by a rounded value
+    low_open = (above.low_open | below.high_open) & np.isclose(low, lowest, rtol=1e-9, atol=0)
+    high_open = (above.high_open | below.low_open) & np.isclose(high, highest, rtol=1e-9, atol=0)
     n = len(low)
-    closed = np.zeros(n, bool)
-    result = Intervals(low, high, closed, closed, np.full(n, Reason.DERIVED, np.int8))
+    result = Intervals(low, high, low_open, high_open, np.full(n, Reason.DERIVED, np.int8))
     assert quantity.valid is not None
-    implausible = (low < quantity.valid[0]) | (high > quantity.valid[1])
-    unknown = Intervals(np.full(n, -np.inf), np.full(n, np.inf), closed, closed, np.maximum(above.reason, below.reason))
+    outside = [np.isfinite(end) & ((end < quantity.valid[0]) | (end > quantity.valid[1])) for end in (low, high)]
+    unknown = Intervals.unknown(n, Reason.NOT_MEASURED)
+    unknown = replace(unknown, reason=np.maximum(above.reason, below.reason))
     both = above.has_value & below.has_value
-    return result.because(implausible, Reason.OUT_OF_RANGE).where(both, unknown)
+    useful = result.because(~result.has_value, Reason.RANGE_STRADDLES)
+    return useful.because(outside[0] | outside[1], Reason.OUT_OF_RANGE).where(both, unknown)
 
 
 def _unusable(values: Mapping[str, Intervals]) -> list[Count]:
