@@ -46,6 +46,27 @@ def test_reconstructions_become_one_study_and_must_agree(catalogue: TaskCatalogu
     assert ("lung_nodule", "unmapped_text", 1) in reading.counts
 
 
+def test_columns_that_name_one_finding_must_agree(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = {
+        "VolumeName": [f"train_{k}_a_1" for k in range(6)] + ["train_5_a_2"],
+        "Lung nodule": ["0", "1", "", "0", "", "1", "0"],
+        "lung_nodule": ["1", "1", "1", "", "", "1", "1"],
+    }
+    reading = findings(table, catalogue, sources)
+    nodule = reading.intervals["lung_nodule"]
+    assert nodule.low[1:4].tolist() == nodule.high[1:4].tolist() == [1, 1, 0]
+    assert [Reason(r) for r in nodule.reason] == [
+        Reason.ALIAS_CONFLICT, Reason.FINDING, Reason.FINDING, Reason.FINDING, Reason.NOT_MEASURED,
+        Reason.SOURCE_CONFLICT,
+    ]  # fmt: skip
+    assert ("lung_nodule", "alias_conflict", 1) in reading.counts
+
+
+def test_a_third_column_does_not_settle_a_conflict(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = {"VolumeName": ["train_1_a_1"], "Lung nodule": ["0"], "lung_nodule": ["1"], "LUNG NODULE": ["1"]}
+    assert findings(table, catalogue, sources).intervals["lung_nodule"].reason.tolist() == [Reason.ALIAS_CONFLICT]
+
+
 def test_id_of_another_form_is_counted_not_used(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     reading = findings(
         {"VolumeName": ["1.23E+12", "", "train_2_a_1"], "Emphysema": ["1", "1", "1"]}, catalogue, sources

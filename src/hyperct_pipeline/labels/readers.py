@@ -3,9 +3,8 @@
 import datetime
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -77,8 +76,8 @@ def read_findings(
     codes, studies = pd.factorize(ids["study"][named])
     out = np.zeros(len(studies), bool) if excluded is None else _is_listed(studies, excluded, config.id.pattern)
     values = {
-        finding: _findings(text.loc[named, column], codes, len(studies), config).because(out, Reason.EXCLUDED)
-        for finding, column in columns.items()
+        finding: _finding(text.loc[named, names], codes, len(studies), config).because(out, Reason.EXCLUDED)
+        for finding, names in columns.items()
     }
     patients = ids["patient"][named].groupby(codes).first()
     counts = [
@@ -182,13 +181,32 @@ def _study_rows(
     )
 
 
-def _finding_columns(text: pd.DataFrame, source: str, config: FindingsWide, catalogue: TaskCatalogue) -> dict[str, str]:
+def _finding_columns(
+    text: pd.DataFrame, source: str, config: FindingsWide, catalogue: TaskCatalogue
+) -> dict[str, list[str]]:
+    """Finding -> every column that names it."""
     mapped = {c: finding_name(c) for c in text.columns} if config.columns == "auto" else config.columns
     wanted = {finding: [c for c, f in mapped.items() if f == finding] or [finding] for finding in catalogue.findings}
     if not wanted:
         return {}
-    found = present_columns(text, source, wanted, [config.id.column, *(mapped if config.columns != "auto" else ())])
-    return {finding: columns[0] for finding, columns in found.items()}
+    return present_columns(text, source, wanted, [config.id.column, *(mapped if config.columns != "auto" else ())])
+
+
+def _finding(cells: pd.DataFrame, codes: NDArray[np.intp], n: int, config: FindingsWide) -> Intervals:
+    """One finding, of which all columns that name it must agree."""
+    read = [_findings(cells[name], codes, n, config) for name in cells.columns]
+    # a study whose rows contradict each other in one column is not decided by another column
+    contradicted = np.any([one.reason == Reason.SOURCE_CONFLICT for one in read], axis=0)
+    return _agreed(read, 0.0).because(contradicted, Reason.SOURCE_CONFLICT)
+
+
+def _agreed(columns: Sequence[Intervals], tolerance: float) -> Intervals:
+    """What several columns say of one thing; two that contradict each other are not outvoted by a third."""
+    merged, conflict = columns[0], np.zeros(len(columns[0]), bool)
+    for column in columns[1:]:
+        merged = agree(merged, column, tolerance, Reason.ALIAS_CONFLICT)
+        conflict |= merged.reason == Reason.ALIAS_CONFLICT
+    return merged.because(conflict, Reason.ALIAS_CONFLICT)
 
 
 def _findings(cells: "pd.Series[str]", codes: NDArray[np.intp], n: int, config: FindingsWide) -> Intervals:
@@ -215,8 +233,7 @@ def _quantity(cells: pd.DataFrame, quantity: Quantity, column: ColumnConfig, con
         ]
     else:
         read = [read_levels(cells[name], quantity, column.words or {}, config.missing) for name in cells.columns]
-    tolerance = quantity.resolution or 0.0
-    return reduce(lambda a, b: agree(a, b, tolerance, Reason.ALIAS_CONFLICT), read)
+    return _agreed(read, quantity.resolution or 0.0)
 
 
 def _derived(values: Mapping[str, Intervals], catalogue: TaskCatalogue) -> dict[str, Intervals]:
