@@ -73,18 +73,22 @@ def read_findings(
         ids = pd.DataFrame({"study": [str(k) for k in range(1, len(text) + 1)], "patient": ""})
     columns = _finding_columns(text, source, config, catalogue)
     named = ids["study"].ne("").to_numpy()
-    codes, studies = pd.factorize(ids["study"][named])
-    out = np.zeros(len(studies), bool) if excluded is None else _is_listed(studies, excluded, config.id.pattern)
+    # by key, not by text: spellings that differ by case alone are one study
+    codes, studies = pd.factorize(hashed(ids["study"][named], pseudonyms.study_key))
+    out = np.zeros(len(studies), bool)
+    if excluded is not None:
+        listed = _study_ids(excluded.str.strip(), config.id.pattern)["study"]
+        out = np.asarray(studies.isin(hashed(listed, pseudonyms.study_key).dropna()), bool)
     values = {
         finding: _finding(text.loc[named, names], codes, len(studies), config).because(out, Reason.EXCLUDED)
         for finding, names in columns.items()
     }
-    patients = ids["patient"][named].groupby(codes).first()
+    first = ids[named].groupby(codes).first()
     counts = [
         ("rows", "in", len(text)), ("rows", "id_unreadable", int((~named).sum())),
         ("rows", "repeated_study", int(named.sum()) - len(studies)), ("studies", "excluded", int(out.sum())),
     ]  # fmt: skip
-    rows = _study_rows(pd.Series(studies), patients, config, pseudonyms).assign(excluded=out)
+    rows = _study_rows(first, config, pseudonyms).assign(excluded=out)
     return Reading(source, rows, values, (*counts, *_unusable(values)))
 
 
@@ -161,22 +165,16 @@ def _study_ids(names: "pd.Series[str]", pattern: str | None) -> pd.DataFrame:
     return parts.reindex(columns=["study", "patient"]).fillna("").astype("str")
 
 
-def _is_listed(studies: "pd.Index[str]", excluded: "pd.Series[str]", pattern: str | None) -> NDArray[np.bool_]:
-    return np.asarray(studies.isin(_study_ids(excluded.str.strip(), pattern)["study"]), bool)
-
-
-def _study_rows(
-    studies: "pd.Series[str]", patients: "pd.Series[str]", config: FindingsWide, pseudonyms: Pseudonyms
-) -> pd.DataFrame:
-    accession = pd.Series(pd.NA, index=studies.index, dtype="str")
+def _study_rows(ids: pd.DataFrame, config: FindingsWide, pseudonyms: Pseudonyms) -> pd.DataFrame:
+    accession = pd.Series(pd.NA, index=ids.index, dtype="str")
     if config.id.type == "accession_number":
-        accession = hashed(studies, pseudonyms.accession_key)
+        accession = hashed(ids["study"], pseudonyms.accession_key)
     return pd.DataFrame(
         {
             # of an accession number too: its name stands in until the archive gives the StudyInstanceUID
-            "study_key": hashed(studies, pseudonyms.study_key),
+            "study_key": hashed(ids["study"], pseudonyms.study_key),
             "accession_key": accession,
-            "patient_key": hashed(patients.reset_index(drop=True), pseudonyms.patient_key),
+            "patient_key": hashed(ids["patient"], pseudonyms.patient_key),
         }
     )
 
