@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from hyperct_pipeline.pseudonyms import Pseudonyms
 
 logger = logging.getLogger(__name__)
 
+# Single dates are mistyped; when most cannot be read, it is the format that is wrong.
+UNREADABLE_DATES_SHARE = 0.5
 _EPOCH = datetime.date(1970, 1, 1)
 Count = tuple[str, str, int]  # item, reason, count
 
@@ -109,7 +112,7 @@ def read_echo(
     id_columns = (config.id.patient, *config.id.date, config.id.study_type)
     wanted = {name: column.names for name, column in config.columns.items()}
     found = present_columns(text, source, wanted, id_columns)
-    keys = patient_days(text, source, config.id, pseudonyms, need_ids)
+    keys = patient_days(text, source, config.id, pseudonyms, need_ids, config.issuer)
     named = keys["patient_key"].notna().to_numpy()
     excluded = np.zeros(len(text), bool)
     if config.id.study_type in text.columns:
@@ -118,9 +121,14 @@ def read_echo(
         name: _quantity(text.loc[named, columns], catalogue.quantities[name], config.columns[name], config)
         for name, columns in found.items()
     }
+    undated = int((keys["day"].isna() & named).sum()) if _date_column(text, config.id) else 0
+    if undated > UNREADABLE_DATES_SHARE * named.sum():
+        logger.warning(
+            "Label source '%s': %d of %d dates are unreadable as '%s', and an echo without a date is paired with no "
+            "CT; check id.date_format (parameters_sources.yml)", source, undated, named.sum(), config.id.date_format,
+        )  # fmt: skip
     counts = [
-        ("rows", "in", len(text)), ("rows", "id_blank", int((~named).sum())),
-        ("rows", "date_unreadable", int((keys["day"].isna() & named).sum()) if _date_column(text, config.id) else 0),
+        ("rows", "in", len(text)), ("rows", "id_blank", int((~named).sum())), ("rows", "date_unreadable", undated),
         ("rows", "not_resting", int(excluded.sum())),
     ]  # fmt: skip
     rows = keys.assign(excluded=excluded)[named].reset_index(drop=True)
@@ -128,11 +136,11 @@ def read_echo(
 
 
 def patient_days(
-    text: pd.DataFrame, name: str, ids: EchoIdConfig, pseudonyms: Pseudonyms, need_ids: bool
+    text: pd.DataFrame, name: str, ids: EchoIdConfig, pseudonyms: Pseudonyms, need_ids: bool, issuer: str = ""
 ) -> pd.DataFrame:
     """patient_key (null where blank) and day (Int64, null where unreadable), one row per row of the table."""
     if need_ids or ids.patient in text.columns:
-        patient = hashed(needed_column(text, name, ids.patient), pseudonyms.patient_key)
+        patient = hashed(needed_column(text, name, ids.patient), partial(pseudonyms.patient_key, issuer=issuer))
     else:
         patient = pd.Series([str(k) for k in range(1, len(text) + 1)], dtype="str")
     date = _date_column(text, ids)
@@ -174,7 +182,7 @@ def _study_rows(ids: pd.DataFrame, config: FindingsWide, pseudonyms: Pseudonyms)
             # of an accession number too: its name stands in until the archive gives the StudyInstanceUID
             "study_key": hashed(ids["study"], pseudonyms.study_key),
             "accession_key": accession,
-            "patient_key": hashed(ids["patient"], pseudonyms.patient_key),
+            "patient_key": hashed(ids["patient"], partial(pseudonyms.patient_key, issuer=config.issuer)),
         }
     )
 
