@@ -1,20 +1,23 @@
 import logging
 import math
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
 from hyperct_pipeline.labels.harmonization import harmonize
 from hyperct_pipeline.labels.intervals import Reason
 from hyperct_pipeline.labels.readers import read_echo, read_findings
-from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
+from hyperct_pipeline.labels.sources import FindingsWide, LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
 PSEUDONYMS = Pseudonyms(DEMO_SECRET)
 INF = math.inf
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def findings(table: dict[str, list], catalogue: TaskCatalogue, sources: LabelSourcesConfig, **options: Any):
@@ -183,3 +186,17 @@ def test_unknown_key_is_refused(sources_yaml: dict[str, Any], catalogue: TaskCat
     sources_yaml["sources"]["ct_rate"]["presnt"] = ["1"]
     with pytest.raises(ConfigError, match="presnt"):
         load_sources(sources_yaml, catalogue)
+
+
+@pytest.mark.parametrize("file", ["base/catalog_raw.yml", "paper/catalog.yml"])
+def test_every_table_can_be_given_and_needs_a_secret(file: str, sources: LabelSourcesConfig) -> None:
+    catalog = yaml.safe_load((CONF / file).read_text(encoding="utf-8"))
+    lists = {name for s in sources.sources.values() if isinstance(s, FindingsWide) for name in s.exclude_tables}
+    assert lists == {"ct_rate_no_chest"}
+    tables, inputs = catalog["label_tables"]["tables"], catalog["pseudonyms"]["inputs"]
+    assert set(tables) == set(sources.sources) | lists
+    assert set(inputs) == set(tables) | {"archive", "cohorts"}
+    for name, table in tables.items():
+        assert table["path"].startswith(f"${{runtime_params:labels.{name}, ")
+        assert inputs[name] == table
+    assert tables["ct_rate_no_chest"]["path"].endswith(", null}")
