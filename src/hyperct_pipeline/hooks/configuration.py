@@ -7,7 +7,7 @@ refuses unknown keys, and lists all errors at once with the file and key to edit
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,10 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
 
 def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, Any]) -> list[str]:
     """What single groups cannot see: grid, crop and backbone must fit each other, label sources the tasks."""
-    checks = {("preprocess", "slices", "backbone"): _check_shapes, ("task_catalogue", "label_sources"): _check_labels}
+    checks: dict[tuple[str, ...], Callable[..., None]] = {
+        ("preprocess", "slices", "backbone"): _check_shapes,
+        ("task_catalogue", "label_sources"): _check_labels,
+    }
     errors = []
     for groups, check in checks.items():
         if all(group in checked for group in groups):
