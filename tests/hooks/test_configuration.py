@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 from kedro.config import OmegaConfigLoader
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -13,6 +14,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.hooks import configuration
 from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters, without_phantom
+from hyperct_pipeline.labels.sources import LabelSourcesConfig
+from hyperct_pipeline.labels.tasks import TaskCatalogueConfig
 from hyperct_pipeline.model.settings import BackboneConfig
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
 from hyperct_pipeline.volumes.slices import SliceConfig
@@ -128,6 +131,42 @@ def test_groups_that_do_not_fit_each_other_are_refused(places: ParameterPlaces) 
     assert checked_parameters(good, types, places)["slices"]["crop_yx"] == (48, 48)
     with pytest.raises(ConfigError, match=r"slices\.crop_yx \(32, 32\) must equal backbone\.img_size \(48, 48\)"):
         checked_parameters(good | {"slices": {"crop_yx": [32, 32]}}, types, places)
+
+
+def shipped_labels(places: ParameterPlaces) -> dict[str, Any]:
+    files = [Path(__file__).parents[2] / "conf" / "base" / f"parameters_{name}.yml" for name in ("tasks", "sources")]
+    for file in files:
+        (places.conf_source / "base" / file.name).write_text(file.read_text(encoding="utf-8"))
+    tasks, sources = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+    return tasks | sources
+
+
+LABEL_TYPES = {"task_catalogue": TaskCatalogueConfig, "label_sources": LabelSourcesConfig}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"tasks": ["lung_nodul"]}, r"tasks: unknown task 'lung_nodul'; nearest known: 'lung_nodule'"),
+        ({"definition_set": "hyperctt"}, r"definition_set: unknown set 'hyperctt'; nearest known: 'hyperct'"),
+    ],
+)
+def test_an_unknown_task_is_refused_before_any_node(
+    places: ParameterPlaces, change: dict[str, Any], expected: str
+) -> None:
+    raw = shipped_labels(places)
+    one = raw | {"task_catalogue": raw["task_catalogue"] | {"tasks": ["emphysema"]}}
+    checked = checked_parameters(one, LABEL_TYPES, places)
+    assert checked["task_catalogue"]["tasks"] == ("emphysema",)
+    with pytest.raises(ConfigError, match=expected):
+        checked_parameters(raw | {"task_catalogue": raw["task_catalogue"] | change}, LABEL_TYPES, places)
+
+
+def test_a_source_of_an_unknown_quantity_is_refused_before_any_node(places: ParameterPlaces) -> None:
+    raw = shipped_labels(places)
+    raw["label_sources"]["sources"]["echo_metric"]["columns"]["lvff"] = {"names": ["a"], "unit": "percent"}
+    with pytest.raises(ConfigError, match=r"echo_metric\.columns\.lvff: unknown quantity; nearest known: 'lvef'"):
+        checked_parameters(raw, LABEL_TYPES, places)
 
 
 CATALOG = """

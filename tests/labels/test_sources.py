@@ -1,17 +1,23 @@
 import logging
+import math
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
+from hyperct_pipeline.labels.harmonization import harmonize
 from hyperct_pipeline.labels.intervals import Reason
 from hyperct_pipeline.labels.readers import read_echo, read_findings
-from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
+from hyperct_pipeline.labels.sources import FindingsWide, LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
 PSEUDONYMS = Pseudonyms(DEMO_SECRET)
+INF = math.inf
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def findings(table: dict[str, list], catalogue: TaskCatalogue, sources: LabelSourcesConfig, **options: Any):
@@ -41,6 +47,27 @@ def test_reconstructions_become_one_study_and_must_agree(catalogue: TaskCatalogu
     assert emphysema.low[:2].tolist() == [1, 0]
     assert ("rows", "repeated_study", 1) in reading.counts
     assert ("lung_nodule", "unmapped_text", 1) in reading.counts
+
+
+def test_columns_that_name_one_finding_must_agree(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = {
+        "VolumeName": [f"train_{k}_a_1" for k in range(6)] + ["train_5_a_2"],
+        "Lung nodule": ["0", "1", "", "0", "", "1", "0"],
+        "lung_nodule": ["1", "1", "1", "", "", "1", "1"],
+    }
+    reading = findings(table, catalogue, sources)
+    nodule = reading.intervals["lung_nodule"]
+    assert nodule.low[1:4].tolist() == nodule.high[1:4].tolist() == [1, 1, 0]
+    assert [Reason(r) for r in nodule.reason] == [
+        Reason.ALIAS_CONFLICT, Reason.FINDING, Reason.FINDING, Reason.FINDING, Reason.NOT_MEASURED,
+        Reason.SOURCE_CONFLICT,
+    ]  # fmt: skip
+    assert ("lung_nodule", "alias_conflict", 1) in reading.counts
+
+
+def test_a_third_column_does_not_settle_a_conflict(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = {"VolumeName": ["train_1_a_1"], "Lung nodule": ["0"], "lung_nodule": ["1"], "LUNG NODULE": ["1"]}
+    assert findings(table, catalogue, sources).intervals["lung_nodule"].reason.tolist() == [Reason.ALIAS_CONFLICT]
 
 
 def test_id_of_another_form_is_counted_not_used(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
@@ -94,6 +121,34 @@ def test_derived_only_where_not_measured(catalogue: TaskCatalogue, sources: Labe
     ]  # fmt: skip
 
 
+def test_derived_from_one_sided_texts(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    """A side that nothing was said about is neither out of range nor zero."""
+    cases = [  # LA volume (mL), BSA (m2) -> bounds and open ends of the index, reason, atrial enlargement (> 35)
+        (">100", "1.6", (62.5, INF, True, False), Reason.DERIVED, 1),
+        ("<40", "1.6", (-INF, 25.0, False, True), Reason.DERIVED, 0),
+        (">=56", "1.6", (35.0, INF, False, False), Reason.DERIVED, None),
+        (">56", "1.6", (35.0, INF, True, False), Reason.DERIVED, 1),
+        # more than 34.97 is 35.0 once rounded, which is not above 35
+        (">56.3", "1.61", (35.0, INF, False, False), Reason.DERIVED, None),
+        ("100", "<2", (50.0, INF, True, False), Reason.DERIVED, 1),
+        ("40", ">2", (-INF, 20.0, False, True), Reason.DERIVED, 0),
+        ("60-80", "1.6", (37.5, 50.0, False, False), Reason.DERIVED, 1),
+        (">100", ">1.6", (-INF, INF, False, False), Reason.RANGE_STRADDLES, None),
+        ("300", "1.0", (-INF, INF, False, False), Reason.OUT_OF_RANGE, None),
+        (">300", "1.0", (-INF, INF, False, False), Reason.OUT_OF_RANGE, None),
+        ("<8", "2.0", (-INF, INF, False, False), Reason.OUT_OF_RANGE, None),
+        (">100", "", (-INF, INF, False, False), Reason.NOT_MEASURED, None),
+    ]
+    table = {"la_volume_ml": [case[0] for case in cases], "bsa_m2": [case[1] for case in cases]}
+    index = echo(table, catalogue, sources).intervals["la_volume_index"]
+    found = list(zip(index.low, index.high, index.low_open, index.high_open, strict=True))
+    assert found == [case[2] for case in cases]
+    assert [Reason(r) for r in index.reason] == [case[3] for case in cases]
+    labels = harmonize("hyperct_wide", {"echo": pd.DataFrame(table)}, catalogue, sources)
+    enlarged = labels.loc[labels["task"] == "atrial_chamber_enlargement", "label"]
+    assert [None if pd.isna(label) else int(label) for label in enlarged] == [case[4] for case in cases]
+
+
 def test_only_resting_examinations_count(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     reading = echo({"ECHO_lvef_value": ["50"] * 4, "test_type": ["TTE", "stress", "tee", ""]}, catalogue, sources)
     assert reading.rows["excluded"].tolist() == [False, True, True, True]
@@ -131,3 +186,17 @@ def test_unknown_key_is_refused(sources_yaml: dict[str, Any], catalogue: TaskCat
     sources_yaml["sources"]["ct_rate"]["presnt"] = ["1"]
     with pytest.raises(ConfigError, match="presnt"):
         load_sources(sources_yaml, catalogue)
+
+
+@pytest.mark.parametrize("file", ["base/catalog_raw.yml", "paper/catalog.yml"])
+def test_every_table_can_be_given_and_needs_a_secret(file: str, sources: LabelSourcesConfig) -> None:
+    catalog = yaml.safe_load((CONF / file).read_text(encoding="utf-8"))
+    lists = {name for s in sources.sources.values() if isinstance(s, FindingsWide) for name in s.exclude_tables}
+    assert lists == {"ct_rate_no_chest"}
+    tables, inputs = catalog["label_tables"]["tables"], catalog["pseudonyms"]["inputs"]
+    assert set(tables) == set(sources.sources) | lists
+    assert set(inputs) == set(tables) | {"archive", "cohorts"}
+    for name, table in tables.items():
+        assert table["path"].startswith(f"${{runtime_params:labels.{name}, ")
+        assert inputs[name] == table
+    assert tables["ct_rate_no_chest"]["path"].endswith(", null}")

@@ -139,6 +139,27 @@ def test_labels_reach_their_study(catalogue: TaskCatalogue, sources: LabelSource
     assert pd.isna(index.loc[study_key(4), "ventricular_enlargement"])
 
 
+def test_ids_that_differ_by_case_alone_are_one_study(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, sources_yaml: dict
+) -> None:
+    sources_yaml["sources"]["ct_rate"] |= {"id": {"column": "accession", "type": "accession_number"}}
+    sources_yaml["sources"]["ct_rate"]["exclude_tables"] = ["listed"]
+    table = pd.DataFrame(
+        {
+            "accession": ["TRAIN_1_A", "train_1_a", "Train_2_a", "train_2_a", "train_3_A", "train_3_a"],
+            "Emphysema": ["1", "1", "1", "0", "1", "1"],
+        }
+    )
+    tables = {"ct_rate": table, "listed": pd.DataFrame({"accession": ["tRAIN_3_a"]})}
+    result = run(catalogue, load_sources(sources_yaml, catalogue), tables)
+    assert len(result.index) == N
+    label = result.index.set_index("study_key")["emphysema"]
+    assert [None if pd.isna(label[study_key(k)]) else int(label[study_key(k)]) for k in (1, 2, 3)] == [1, None, None]
+    reason = result.labels[result.labels["task"] == "emphysema"].set_index("study_key")["reason"]
+    assert reason[[study_key(k) for k in (1, 2, 3)]].tolist() == ["finding", "source_conflict", "excluded"]
+    assert ("rows", "repeated_study", 3) in result.counts["ct_rate"]
+
+
 def test_every_study_has_a_label_row_for_every_task(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     result = run(catalogue, sources)
     pairs = result.labels[["study_key", "task"]].drop_duplicates()

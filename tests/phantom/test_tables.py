@@ -75,6 +75,14 @@ def test_one_task_is_nearly_unknown_and_one_has_one_class(tables: Tables) -> Non
     assert set(hernia) == {"", "0"}
 
 
+def test_one_task_is_wholly_unknown_in_one_test_cohort(tables: Tables) -> None:
+    cohort = tables.truth.set_index("accession_number")["cohort"]
+    row_cohort = tables.ct_rate["VolumeName"].str.rsplit("_", n=1).str[0].map(cohort)
+    known = (tables.ct_rate[list(CT_RATE_COLUMNS)] != "").groupby(row_cohort).sum().stack()
+    assert known[known == 0].index.tolist() == [("prospective_b", "Peribronchial thickening")]
+    assert known["external_test", "Mosaic attenuation pattern"] > 0
+
+
 def test_most_tasks_have_ten_known_positives_in_each_test_cohort(tables: Tables) -> None:
     first = tables.ct_rate.drop_duplicates("VolumeName")
     first = first[first["VolumeName"].str.endswith("_1.nii.gz")]

@@ -7,7 +7,7 @@ refuses unknown keys, and lists all errors at once with the file and key to edit
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,11 @@ from kedro.validation.type_extractor import TypeExtractor
 from pydantic import TypeAdapter, ValidationError
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.volumes.preprocessing import check_slices_fit
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
+from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
+from hyperct_pipeline.model.settings import BackboneConfig
+from hyperct_pipeline.volumes.preprocessing import PreprocessConfig, check_slices_fit
+from hyperct_pipeline.volumes.slices import SliceConfig
 
 _ABSENT = object()
 RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
@@ -130,16 +134,27 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
 
 
 def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, Any]) -> list[str]:
-    """What single groups cannot see: grid, crop and backbone must fit each other."""
-    groups = ("preprocess", "slices", "backbone")
-    if not all(group in checked for group in groups):
-        return []
-    preprocess, slices, backbone = (types[group](**checked[group]) for group in groups)
-    try:
-        check_slices_fit(preprocess, slices, backbone.img_size)
-    except ValueError as error:
-        return [str(error)]
-    return []
+    """What single groups cannot see: grid, crop and backbone must fit each other, label sources the tasks."""
+    checks: dict[tuple[str, ...], Callable[..., None]] = {
+        ("preprocess", "slices", "backbone"): _check_shapes,
+        ("task_catalogue", "label_sources"): _check_labels,
+    }
+    errors = []
+    for groups, check in checks.items():
+        if all(group in checked for group in groups):
+            try:
+                check(*(types[group](**checked[group]) for group in groups))
+            except (ConfigError, ValueError) as error:
+                errors.append(str(error))
+    return errors
+
+
+def _check_shapes(preprocess: PreprocessConfig, slices: SliceConfig, backbone: BackboneConfig) -> None:
+    check_slices_fit(preprocess, slices, backbone.img_size)
+
+
+def _check_labels(tasks: TaskCatalogueConfig, sources: LabelSourcesConfig) -> None:
+    load_sources(sources, load_catalogue(tasks))
 
 
 def _messages(group: str, error: ValidationError, places: ParameterPlaces) -> Iterator[str]:

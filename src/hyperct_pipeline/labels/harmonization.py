@@ -90,7 +90,7 @@ def harmonize(
         if CT_TABLE not in tables:
             raise LabelTableError(f"Pairing needs the table '{CT_TABLE}' (columns patient_id, date); it was not given.")
         ct = as_text(tables[CT_TABLE], CT_TABLE)
-        studies = patient_days(ct, CT_TABLE, CT_IDS, pseudonyms, need_ids=True)
+        studies = patient_days(ct, CT_TABLE, CT_IDS, pseudonyms, need_ids=True, issuer=config.issuer)
         values, gaps = pair(studies, reading, load_linkage(linkage))
         observed = Observed(numbered(len(studies)), values, gaps)
     return label_table(observed, verdicts(observed, catalogue), catalogue, source)

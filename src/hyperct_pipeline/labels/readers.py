@@ -3,9 +3,9 @@
 import datetime
 import logging
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from hyperct_pipeline.pseudonyms import Pseudonyms
 
 logger = logging.getLogger(__name__)
 
+# Single dates are mistyped; when most cannot be read, it is the format that is wrong.
+UNREADABLE_DATES_SHARE = 0.5
 _EPOCH = datetime.date(1970, 1, 1)
 Count = tuple[str, str, int]  # item, reason, count
 
@@ -74,18 +76,22 @@ def read_findings(
         ids = pd.DataFrame({"study": [str(k) for k in range(1, len(text) + 1)], "patient": ""})
     columns = _finding_columns(text, source, config, catalogue)
     named = ids["study"].ne("").to_numpy()
-    codes, studies = pd.factorize(ids["study"][named])
-    out = np.zeros(len(studies), bool) if excluded is None else _is_listed(studies, excluded, config.id.pattern)
+    # by key, not by text: spellings that differ by case alone are one study
+    codes, studies = pd.factorize(hashed(ids["study"][named], pseudonyms.study_key))
+    out = np.zeros(len(studies), bool)
+    if excluded is not None:
+        listed = _study_ids(excluded.str.strip(), config.id.pattern)["study"]
+        out = np.asarray(studies.isin(hashed(listed, pseudonyms.study_key).dropna()), bool)
     values = {
-        finding: _findings(text.loc[named, column], codes, len(studies), config).because(out, Reason.EXCLUDED)
-        for finding, column in columns.items()
+        finding: _finding(text.loc[named, names], codes, len(studies), config).because(out, Reason.EXCLUDED)
+        for finding, names in columns.items()
     }
-    patients = ids["patient"][named].groupby(codes).first()
+    first = ids[named].groupby(codes).first()
     counts = [
         ("rows", "in", len(text)), ("rows", "id_unreadable", int((~named).sum())),
         ("rows", "repeated_study", int(named.sum()) - len(studies)), ("studies", "excluded", int(out.sum())),
     ]  # fmt: skip
-    rows = _study_rows(pd.Series(studies), patients, config, pseudonyms).assign(excluded=out)
+    rows = _study_rows(first, config, pseudonyms).assign(excluded=out)
     return Reading(source, rows, values, (*counts, *_unusable(values)))
 
 
@@ -106,7 +112,7 @@ def read_echo(
     id_columns = (config.id.patient, *config.id.date, config.id.study_type)
     wanted = {name: column.names for name, column in config.columns.items()}
     found = present_columns(text, source, wanted, id_columns)
-    keys = patient_days(text, source, config.id, pseudonyms, need_ids)
+    keys = patient_days(text, source, config.id, pseudonyms, need_ids, config.issuer)
     named = keys["patient_key"].notna().to_numpy()
     excluded = np.zeros(len(text), bool)
     if config.id.study_type in text.columns:
@@ -115,9 +121,14 @@ def read_echo(
         name: _quantity(text.loc[named, columns], catalogue.quantities[name], config.columns[name], config)
         for name, columns in found.items()
     }
+    undated = int((keys["day"].isna() & named).sum()) if _date_column(text, config.id) else 0
+    if undated > UNREADABLE_DATES_SHARE * named.sum():
+        logger.warning(
+            "Label source '%s': %d of %d dates are unreadable as '%s', and an echo without a date is paired with no "
+            "CT; check id.date_format (parameters_sources.yml)", source, undated, named.sum(), config.id.date_format,
+        )  # fmt: skip
     counts = [
-        ("rows", "in", len(text)), ("rows", "id_blank", int((~named).sum())),
-        ("rows", "date_unreadable", int((keys["day"].isna() & named).sum()) if _date_column(text, config.id) else 0),
+        ("rows", "in", len(text)), ("rows", "id_blank", int((~named).sum())), ("rows", "date_unreadable", undated),
         ("rows", "not_resting", int(excluded.sum())),
     ]  # fmt: skip
     rows = keys.assign(excluded=excluded)[named].reset_index(drop=True)
@@ -125,11 +136,11 @@ def read_echo(
 
 
 def patient_days(
-    text: pd.DataFrame, name: str, ids: EchoIdConfig, pseudonyms: Pseudonyms, need_ids: bool
+    text: pd.DataFrame, name: str, ids: EchoIdConfig, pseudonyms: Pseudonyms, need_ids: bool, issuer: str = ""
 ) -> pd.DataFrame:
     """patient_key (null where blank) and day (Int64, null where unreadable), one row per row of the table."""
     if need_ids or ids.patient in text.columns:
-        patient = hashed(needed_column(text, name, ids.patient), pseudonyms.patient_key)
+        patient = hashed(needed_column(text, name, ids.patient), partial(pseudonyms.patient_key, issuer=issuer))
     else:
         patient = pd.Series([str(k) for k in range(1, len(text) + 1)], dtype="str")
     date = _date_column(text, ids)
@@ -162,33 +173,46 @@ def _study_ids(names: "pd.Series[str]", pattern: str | None) -> pd.DataFrame:
     return parts.reindex(columns=["study", "patient"]).fillna("").astype("str")
 
 
-def _is_listed(studies: "pd.Index[str]", excluded: "pd.Series[str]", pattern: str | None) -> NDArray[np.bool_]:
-    return np.asarray(studies.isin(_study_ids(excluded.str.strip(), pattern)["study"]), bool)
-
-
-def _study_rows(
-    studies: "pd.Series[str]", patients: "pd.Series[str]", config: FindingsWide, pseudonyms: Pseudonyms
-) -> pd.DataFrame:
-    accession = pd.Series(pd.NA, index=studies.index, dtype="str")
+def _study_rows(ids: pd.DataFrame, config: FindingsWide, pseudonyms: Pseudonyms) -> pd.DataFrame:
+    accession = pd.Series(pd.NA, index=ids.index, dtype="str")
     if config.id.type == "accession_number":
-        accession = hashed(studies, pseudonyms.accession_key)
+        accession = hashed(ids["study"], pseudonyms.accession_key)
     return pd.DataFrame(
         {
             # of an accession number too: its name stands in until the archive gives the StudyInstanceUID
-            "study_key": hashed(studies, pseudonyms.study_key),
+            "study_key": hashed(ids["study"], pseudonyms.study_key),
             "accession_key": accession,
-            "patient_key": hashed(patients.reset_index(drop=True), pseudonyms.patient_key),
+            "patient_key": hashed(ids["patient"], partial(pseudonyms.patient_key, issuer=config.issuer)),
         }
     )
 
 
-def _finding_columns(text: pd.DataFrame, source: str, config: FindingsWide, catalogue: TaskCatalogue) -> dict[str, str]:
+def _finding_columns(
+    text: pd.DataFrame, source: str, config: FindingsWide, catalogue: TaskCatalogue
+) -> dict[str, list[str]]:
+    """Finding -> every column that names it."""
     mapped = {c: finding_name(c) for c in text.columns} if config.columns == "auto" else config.columns
     wanted = {finding: [c for c, f in mapped.items() if f == finding] or [finding] for finding in catalogue.findings}
     if not wanted:
         return {}
-    found = present_columns(text, source, wanted, [config.id.column, *(mapped if config.columns != "auto" else ())])
-    return {finding: columns[0] for finding, columns in found.items()}
+    return present_columns(text, source, wanted, [config.id.column, *(mapped if config.columns != "auto" else ())])
+
+
+def _finding(cells: pd.DataFrame, codes: NDArray[np.intp], n: int, config: FindingsWide) -> Intervals:
+    """One finding, of which all columns that name it must agree."""
+    read = [_findings(cells[name], codes, n, config) for name in cells.columns]
+    # a study whose rows contradict each other in one column is not decided by another column
+    contradicted = np.any([one.reason == Reason.SOURCE_CONFLICT for one in read], axis=0)
+    return _agreed(read, 0.0).because(contradicted, Reason.SOURCE_CONFLICT)
+
+
+def _agreed(columns: Sequence[Intervals], tolerance: float) -> Intervals:
+    """What several columns say of one thing; two that contradict each other are not outvoted by a third."""
+    merged, conflict = columns[0], np.zeros(len(columns[0]), bool)
+    for column in columns[1:]:
+        merged = agree(merged, column, tolerance, Reason.ALIAS_CONFLICT)
+        conflict |= merged.reason == Reason.ALIAS_CONFLICT
+    return merged.because(conflict, Reason.ALIAS_CONFLICT)
 
 
 def _findings(cells: "pd.Series[str]", codes: NDArray[np.intp], n: int, config: FindingsWide) -> Intervals:
@@ -215,8 +239,7 @@ def _quantity(cells: pd.DataFrame, quantity: Quantity, column: ColumnConfig, con
         ]
     else:
         read = [read_levels(cells[name], quantity, column.words or {}, config.missing) for name in cells.columns]
-    tolerance = quantity.resolution or 0.0
-    return reduce(lambda a, b: agree(a, b, tolerance, Reason.ALIAS_CONFLICT), read)
+    return _agreed(read, quantity.resolution or 0.0)
 
 
 def _derived(values: Mapping[str, Intervals], catalogue: TaskCatalogue) -> dict[str, Intervals]:
@@ -231,17 +254,24 @@ def _derived(values: Mapping[str, Intervals], catalogue: TaskCatalogue) -> dict[
 
 
 def _ratio(above: Intervals, below: Intervals, ratio: Ratio, quantity: Quantity) -> Intervals:
-    # plausible values are positive, so the extremes of the ratio are at the ends
-    low = quantity.rounded(np.maximum(above.low, 0) / below.high * ratio.factor)
-    high = quantity.rounded(np.divide(above.high, np.maximum(below.low, 1e-9)) * ratio.factor)
+    # plausible values are positive, so the extremes of the ratio are at the ends; an end that is missing stays missing
+    factor = ratio.factor
+    lowest = np.where(np.isfinite(above.low) & np.isfinite(below.high), above.low / below.high * factor, -np.inf)
+    divisor = np.where(below.low > 0, below.low, np.nan)
+    highest = np.where(np.isfinite(above.high) & (divisor > 0), above.high / divisor * factor, np.inf)
+    low, high = quantity.rounded(lowest), quantity.rounded(highest)
+    # a bound that rounding moved can be reached by a rounded value
+    low_open = (above.low_open | below.high_open) & np.isclose(low, lowest, rtol=1e-9, atol=0)
+    high_open = (above.high_open | below.low_open) & np.isclose(high, highest, rtol=1e-9, atol=0)
     n = len(low)
-    closed = np.zeros(n, bool)
-    result = Intervals(low, high, closed, closed, np.full(n, Reason.DERIVED, np.int8))
+    result = Intervals(low, high, low_open, high_open, np.full(n, Reason.DERIVED, np.int8))
     assert quantity.valid is not None
-    implausible = (low < quantity.valid[0]) | (high > quantity.valid[1])
-    unknown = Intervals(np.full(n, -np.inf), np.full(n, np.inf), closed, closed, np.maximum(above.reason, below.reason))
+    outside = [np.isfinite(end) & ((end < quantity.valid[0]) | (end > quantity.valid[1])) for end in (low, high)]
+    unknown = Intervals.unknown(n, Reason.NOT_MEASURED)
+    unknown = replace(unknown, reason=np.maximum(above.reason, below.reason))
     both = above.has_value & below.has_value
-    return result.because(implausible, Reason.OUT_OF_RANGE).where(both, unknown)
+    useful = result.because(~result.has_value, Reason.RANGE_STRADDLES)
+    return useful.because(outside[0] | outside[1], Reason.OUT_OF_RANGE).where(both, unknown)
 
 
 def _unusable(values: Mapping[str, Intervals]) -> list[Count]:

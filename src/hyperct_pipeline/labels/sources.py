@@ -53,6 +53,7 @@ class FindingsWide:
     absent: tuple[str, ...] = ("0", "false", "no")
     unknown: tuple[str, ...] = ("",)  # anything else is unknown too, but counted as unmapped text
     columns: Literal["auto"] | dict[str, str] = "auto"  # column -> finding; auto: 'Lung nodule' -> lung_nodule
+    issuer: str = ""  # IssuerOfPatientID of the patients that id.pattern names, where the archive states one
     exclude_tables: tuple[str, ...] = ()  # tables whose ids are excluded, same id column
     precedence: int = 10  # of several sources that know a label the highest counts
     provenance: dict[str, str] | None = None  # for the report: who made the labels, licence
@@ -65,6 +66,7 @@ class EchoWide:
     kind: Literal["echo_wide"]
     columns: dict[str, ColumnConfig]  # quantity -> its columns
     id: EchoIdConfig = Field(default_factory=EchoIdConfig)
+    issuer: str = ""  # IssuerOfPatientID of the patient ids, where the archive states one
     use_study_types: tuple[str, ...] = ("tte",)  # resting examinations, lower case; others are excluded
     missing: tuple[str, ...] = ("",)  # cell texts and numbers that stand for "not measured", lower case
     decimal_comma: bool = False  # "5,3" means 5.3

@@ -88,7 +88,8 @@ def refuse_two_patients(studies: pd.DataFrame) -> None:
         examples = "; ".join(f"{key} under {' and '.join(map(str, names))}" for key, names in _first(shared))
         raise LeakageError(
             f"{len(shared)} studies stand under two patients: {examples}. Correct the patient ids of the archive or of "
-            "the label tables; otherwise one patient could be trained and tested on."
+            "the label tables, or set the source's issuer (IssuerOfPatientID); otherwise "
+            "one patient could be trained and tested on."
         )
 
 

@@ -1,6 +1,7 @@
 """Which studies there are: of the image archive, of the label tables, and what the cohorts table says of them."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,8 @@ def join_findings(studies: pd.DataFrame, findings: Sequence[Reading]) -> tuple[p
 def with_cohorts(studies: pd.DataFrame, cohorts: pd.DataFrame, pseudonyms: Pseudonyms) -> pd.DataFrame:
     """Studies with site, cohort, split, cohort_sex, cohort_age_years; null where the cohorts table is silent.
 
-    Rows that name a study go before rows that name its patient.
+    Rows that name a study go before rows that name its patient. The optional column `issuer` (IssuerOfPatientID)
+    counts for rows that name a patient.
 
     Raises:
         LabelTableError: a column is missing, an id_type or split is unknown, or one id has contradicting rows.
@@ -90,7 +92,8 @@ def with_cohorts(studies: pd.DataFrame, cohorts: pd.DataFrame, pseudonyms: Pseud
         rows = table[table["id_type"] == id_type]
         if rows.empty:
             continue
-        rows = rows.assign(key=hashed(rows["id"], hash_id)).drop_duplicates(["key", *values])
+        keys = _patient_keys(rows, pseudonyms) if id_type == "patient_id" else hashed(rows["id"], hash_id)
+        rows = rows.assign(key=keys).drop_duplicates(["key", *values])
         _refuse_contradiction(rows)
         found = rows.set_index("key")[values].reindex(merged[key])
         for value in values:
@@ -133,6 +136,7 @@ def _named_patients(studies: pd.DataFrame, rows: pd.DataFrame, matched: NDArray[
 def _cohort_table(cohorts: pd.DataFrame) -> pd.DataFrame:
     text = as_text(cohorts, "cohorts")
     table = pd.DataFrame({column: needed_column(text, "cohorts", column) for column in COHORT_COLUMNS})
+    table["issuer"] = text["issuer"] if "issuer" in text.columns else ""
     table = table[table["id"] != ""]
     known = ("patient_id", "accession_number", "study_instance_uid", "volume_name")
     for column, allowed in (("id_type", known), ("split", ("", *SPLITS))):
@@ -142,8 +146,17 @@ def _cohort_table(cohorts: pd.DataFrame) -> pd.DataFrame:
             raise LabelTableError(f"Table 'cohorts': {strange} rows have an unknown {column}; expected {expected}.")
     age = pd.to_numeric(table["age_years"], errors="coerce").astype("Float64").clip(upper=OLDEST_AGE_YEARS)
     sex = table["sex"].str.upper().str[:1]
-    blank = table.drop(columns=["sex", "age_years"])
-    return blank.mask(blank == "", None).assign(cohort_sex=sex.where(sex.isin(["F", "M"])), cohort_age_years=age)
+    blank = table.drop(columns=["sex", "age_years", "issuer"])
+    stated = blank.mask(blank == "", None).assign(issuer=table["issuer"])
+    return stated.assign(cohort_sex=sex.where(sex.isin(["F", "M"])), cohort_age_years=age)
+
+
+def _patient_keys(rows: pd.DataFrame, pseudonyms: Pseudonyms) -> "pd.Series[str]":
+    parts = [
+        hashed(part["id"], partial(pseudonyms.patient_key, issuer=str(issuer)))
+        for issuer, part in rows.groupby("issuer")
+    ]
+    return pd.concat(parts).reindex(rows.index)
 
 
 def _refuse_contradiction(rows: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.harmonization import Observed, int8, label_table, read_source, verdicts
 from hyperct_pipeline.labels.intervals import REASON_TEXTS, Intervals, Reason
+from hyperct_pipeline.labels.joins import Join, check_joins
 from hyperct_pipeline.labels.pairing import LinkageConfig, pair
 from hyperct_pipeline.labels.readers import Count, Reading
 from hyperct_pipeline.labels.rules import Truth
@@ -79,7 +80,7 @@ def harmonize_all(
 
     Args:
         tables: source name (or name of an exclusion list) -> raw table.
-        cohorts: id_type, id, site, cohort, split, sex, age_years, all text.
+        cohorts: id_type, id, site, cohort, split, sex, age_years and optionally issuer, all text.
         pseudonyms: turn the tables' ids into keys.
         manifest: conversion manifest; an empty frame where nothing was converted: studies then come from the
             findings tables alone, and without a date of the CT no echo can be paired.
@@ -89,7 +90,8 @@ def harmonize_all(
         config: pairing and splits.
 
     Raises:
-        LabelTableError: no table, an unknown source, or a table lacks what its source declares.
+        LabelTableError: no table, an unknown source, a table lacks what its source declares, or no table speaks of
+            any study of the archive.
         LeakageError: a patient in two splits, or a study under two patients.
     """
     if not set(tables) & set(sources.sources):
@@ -101,6 +103,9 @@ def harmonize_all(
     readings = _read_all(tables, catalogue, sources, pseudonyms)
     images = image_studies(manifest, preprocessed)
     studies, statements = _statements(readings, images, cohorts, pseudonyms, sources, config)
+    in_archive = (studies["status"] != "no_image").to_numpy(bool)
+    joins = {s.reading.source: Join(_rows_in(s.reading), int((s.said & in_archive).sum())) for s in statements}
+    check_joins(joins, int(in_archive.sum()), sources)
     truths = [verdicts(statement.observed, catalogue) for statement in statements]
     merged = _merged([s.precedence for s in statements], truths, catalogue)
     parts = [
@@ -227,6 +232,10 @@ def _rows(observed: Observed, rows: NDArray[np.bool_]) -> Observed:
 
 def _truth_rows(truths: Mapping[str, Truth], rows: NDArray[np.bool_]) -> dict[str, Truth]:
     return {task: Truth(t.true[rows], t.false[rows], t.reason[rows]) for task, t in truths.items()}
+
+
+def _rows_in(reading: Reading) -> int:
+    return sum(count for item, reason, count in reading.counts if (item, reason) == ("rows", "in"))
 
 
 def _joined(statement: Statement, studies: pd.DataFrame) -> list[Count]:

@@ -37,6 +37,7 @@ CT_RATE_COLUMNS = {
     "Interlobular septal thickening": "interlobular_septal_thickening",
 }
 NEARLY_UNKNOWN = ("external_test", "mosaic_attenuation_pattern")  # readers there do not comment on it
+WHOLLY_UNKNOWN = ("prospective_b", "peribronchial_thickening")  # not read there: no metric can be computed
 NEVER_PRESENT = ("prospective_a", "hiatal_hernia")  # present is left blank there: one class remains
 SHARE_BLANK = 0.03  # of all other findings
 SHARE_WITH_ECHO = 0.93  # of labelled studies
@@ -71,6 +72,8 @@ def ct_rate_table(acquired: Sequence[Acquired], seed: int) -> pd.DataFrame:
 def _finding(study: Study, task: str, label: int, generator: Generator) -> str:
     chance = generator.random()
     if (study.cohort, task) == NEARLY_UNKNOWN and chance < 0.94:
+        return ""
+    if (study.cohort, task) == WHOLLY_UNKNOWN:
         return ""
     if (study.cohort, task) == NEVER_PRESENT and label:
         return ""

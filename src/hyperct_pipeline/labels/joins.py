@@ -1,0 +1,52 @@
+"""Whether the tables and the archive speak of the same studies: a join of nothing must not pass in silence."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.labels.sources import EchoWide, LabelSourcesConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Join:
+    """What became of one source's table."""
+
+    rows: int  # of the table
+    studies: int  # of the archive that the table speaks of
+
+
+def check_joins(joins: Mapping[str, Join], n_archive: int, sources: LabelSourcesConfig) -> None:
+    """Warn of each source that speaks of no study of the archive, and stop where none does.
+
+    Args:
+        joins: source -> its join.
+        n_archive: studies in the image archive; without any there is nothing to join.
+        sources: formats, to name the settings that decide the join.
+
+    Raises:
+        LabelTableError: no source speaks of any study of the archive.
+    """
+    if not n_archive:
+        return
+    silent = {
+        name: f"source '{name}': its {join.rows} rows match none of the {n_archive} studies of the archive; "
+        f"check {_remedy(name, sources)} (parameters_sources.yml)"
+        for name, join in joins.items()
+        if join.rows and not join.studies
+    }
+    if silent and not any(join.studies for join in joins.values()):
+        listed = "\n  ".join(silent.values())
+        raise LabelTableError(f"No label table belongs to the image archive:\n  {listed}")
+    for message in silent.values():
+        logger.warning("Label %s", message)
+
+
+def _remedy(name: str, sources: LabelSourcesConfig) -> str:
+    source = sources.of(name)
+    issuer = f"issuer (IssuerOfPatientID of its patient ids, now '{source.issuer}')"
+    if isinstance(source, EchoWide):
+        return f"id.patient (now column '{source.id.patient}') and {issuer}"
+    return f"id.type (now {source.id.type}) and id.pattern"
