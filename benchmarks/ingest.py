@@ -2,7 +2,7 @@
 
 Ours: index, selection, header gate, conversion in a warm study process, cross-check, digests, atomic write.
     python benchmarks/ingest.py [repetitions]
-The series is synthesised in a temporary folder. Without dcm2niix on the PATH (pip install dcm2niix) its time is missing.
+The series is synthesised in a temporary folder. dcm2niix is taken from the PATH (pip install dcm2niix).
 """
 
 import shutil
