@@ -1,12 +1,14 @@
 import gzip
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from hyperct_pipeline.dicom.volume_file import write_volume
+from hyperct_pipeline.dicom.volume_file import remove_abandoned, write_volume
 from hyperct_pipeline.volumes.volume import Volume, read_nifti, write_nifti
 
 HU = np.random.default_rng(1).integers(-1024, 1500, (5, 4, 6)).astype(np.int16)
@@ -33,3 +35,11 @@ def test_voxels_affine_and_empty_texts(tmp_path: Path) -> None:
     header = nib.load(tmp_path / "a.nii.gz").header
     assert all(not bytes(header[text]).strip(b"\0") for text in ("descrip", "aux_file", "db_name", "intent_name"))
     assert [file.name for file in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_only_drafts_that_nobody_writes_any_more_are_removed(tmp_path: Path) -> None:
+    for name, age_s in ((".tmp-1-a.nii.gz", 100), (".tmp-2-b.nii.gz", 5), ("c.nii.gz", 100)):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    remove_abandoned(tmp_path, older_than_s=50)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".tmp-2-b.nii.gz", "c.nii.gz"]

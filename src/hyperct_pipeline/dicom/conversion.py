@@ -31,7 +31,7 @@ from hyperct_pipeline.dicom.nifti_cohort import NiftiCohortConfig
 from hyperct_pipeline.dicom.nifti_volume import read_volume
 from hyperct_pipeline.dicom.reasons import message_of
 from hyperct_pipeline.dicom.selection import ChosenSeries, SelectionConfig
-from hyperct_pipeline.dicom.volume_file import FASTEST_LEVEL, SMALLEST_LEVEL, Written, write_volume
+from hyperct_pipeline.dicom.volume_file import FASTEST_LEVEL, SMALLEST_LEVEL, Written, remove_abandoned, write_volume
 from hyperct_pipeline.errors import ArchiveError
 from hyperct_pipeline.study_workers import Failure, WorkersConfig, run_studies
 from hyperct_pipeline.study_workers.config import WORKER_SETTINGS
@@ -83,6 +83,7 @@ def convert_all(
     Raises:
         ArchiveError: the archive went away meanwhile.
     """
+    remove_abandoned(folder, config.time_limit_s)
     work = partial(convert_series, folder=folder, config=config)
     for series, outcome in run_studies(work, chosen, config, _WARM_MODULES):
         if not isinstance(outcome, Failure):

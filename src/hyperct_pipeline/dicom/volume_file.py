@@ -8,6 +8,7 @@ compresses at five times the speed of zlib to the same size.
 # (nibabel ships without annotations)
 
 import hashlib
+import time
 import zlib
 from dataclasses import dataclass
 from itertools import chain
@@ -55,6 +56,13 @@ def write_volume(volume: Volume, path: Path, gzip_level: int) -> Written:
             digest.update(packed)
             size += stream.write(packed)
     return Written(size, digest.hexdigest())
+
+
+def remove_abandoned(folder: Path, older_than_s: float) -> None:
+    """Removes drafts that a killed process left; one that is being written is younger than a study may take."""
+    for draft in folder.glob(".tmp-*.nii.gz"):
+        if time.time() - draft.stat().st_mtime > older_than_s:
+            draft.unlink(missing_ok=True)
 
 
 def _compressor(level: int) -> Any:
