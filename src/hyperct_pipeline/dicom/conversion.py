@@ -31,10 +31,11 @@ from hyperct_pipeline.dicom.nifti_cohort import NiftiCohortConfig
 from hyperct_pipeline.dicom.nifti_volume import read_volume
 from hyperct_pipeline.dicom.reasons import message_of
 from hyperct_pipeline.dicom.selection import ChosenSeries, SelectionConfig
+from hyperct_pipeline.dicom.volume_file import FASTEST_LEVEL, SMALLEST_LEVEL, Written, remove_abandoned, write_volume
 from hyperct_pipeline.errors import ArchiveError
 from hyperct_pipeline.study_workers import Failure, WorkersConfig, run_studies
 from hyperct_pipeline.study_workers.config import WORKER_SETTINGS
-from hyperct_pipeline.volumes.volume import Volume, orientation_of, to_ras, write_nifti
+from hyperct_pipeline.volumes.volume import Volume, orientation_of, to_ras
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class ConvertConfig(WorkersConfig, SelectionConfig):
         SelectionConfig.__post_init__(self)
         if not self.cross_check_tolerance_hu >= 0:
             raise ValueError("cross_check_tolerance_hu must not be negative")
-        if not 1 <= self.gzip_level <= 9:
-            raise ValueError(f"gzip_level is {self.gzip_level}; 1 to 9 are possible")
+        if not FASTEST_LEVEL <= self.gzip_level <= SMALLEST_LEVEL:
+            raise ValueError(f"gzip_level is {self.gzip_level}; {FASTEST_LEVEL} to {SMALLEST_LEVEL} are possible")
 
     def digest(self) -> str:
         """Of all settings that may change a result."""
@@ -82,6 +83,7 @@ def convert_all(
     Raises:
         ArchiveError: the archive went away meanwhile.
     """
+    remove_abandoned(folder, config.time_limit_s)
     work = partial(convert_series, folder=folder, config=config)
     for series, outcome in run_studies(work, chosen, config, _WARM_MODULES):
         if not isinstance(outcome, Failure):
@@ -106,8 +108,8 @@ def convert_series(series: ChosenSeries, folder: Path, config: ConvertConfig) ->
     try:
         source = series.source
         volume, found, digest = read_stack(source, config) if isinstance(source, Stack) else read_volume(source)
-        write_nifti(volume, file, config.gzip_level)
-        row |= _facts(volume, file) | {"input_sha256": digest, "status": "converted"}
+        written = write_volume(volume, file, config.gzip_level)
+        row |= _facts(volume, file, written) | {"input_sha256": digest, "status": "converted"}
         row["warnings"] = ";".join(sorted({*series.warnings, *found}))
     except DecodeError as error:
         row |= _failed(str(error))
@@ -166,8 +168,7 @@ def _filled(hu: NDArray[np.int16], slots: tuple[int, ...]) -> NDArray[np.int16]:
     return grid
 
 
-def _facts(volume: Volume, file: Path) -> Row:
-    content = file.read_bytes()
+def _facts(volume: Volume, file: Path, written: Written) -> Row:
     return {
         "nifti": file.name,
         "shape": ";".join(map(str, volume.hu.shape)),  # z, y, x
@@ -175,8 +176,8 @@ def _facts(volume: Volume, file: Path) -> Row:
         "orientation": orientation_of(volume.affine),
         "hu_min": int(volume.hu.min()),
         "hu_max": int(volume.hu.max()),
-        "output_bytes": len(content),
-        "output_sha256": hashlib.sha256(content).hexdigest(),
+        "output_bytes": written.size,
+        "output_sha256": written.sha256,
         "content_sha256": volume.digest(),
         "nifti_modified_ns": file.stat().st_mtime_ns,
     }

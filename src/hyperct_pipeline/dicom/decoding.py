@@ -23,6 +23,8 @@ from hyperct_pipeline.dicom.header import Header
 from hyperct_pipeline.dicom.pixel_format import NATIVE, stored_type
 from hyperct_pipeline.volumes.volume import INT16
 
+# Named, so that no reader of another format is tried on a file.
+_DICOM_READER = "GDCMImageIO"
 _OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "Cannot allocate")
 
 
@@ -99,6 +101,7 @@ def _read_series(paths: list[str]) -> NDArray[Any]:
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # prints header values
     reader = sitk.ImageSeriesReader()
+    reader.SetImageIO(_DICOM_READER)
     reader.SetFileNames(paths)
     return np.asarray(sitk.GetArrayFromImage(reader.Execute()))
 
@@ -108,7 +111,7 @@ def _read_each(paths: list[str]) -> NDArray[Any]:
     import SimpleITK as sitk  # noqa: N813
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # prints header values
-    return np.concatenate([sitk.GetArrayFromImage(sitk.ReadImage(path)) for path in paths])
+    return np.concatenate([sitk.GetArrayFromImage(sitk.ReadImage(path, imageIO=_DICOM_READER)) for path in paths])
 
 
 @contextmanager

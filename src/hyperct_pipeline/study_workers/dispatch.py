@@ -28,7 +28,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LOOPBACK = "127.0.0.1"
-_HTTP_PAGES = ("distributed.scheduler.http.routes", "distributed.worker.http.routes")
+_LOCAL_SETTINGS: dict[str, Any] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.admin.low-level-log-length": 1,  # these logs would keep every study that was ever handed over
+}
 # Studies handed to each worker: one at work and one that waits, so that no process idles while the caller saves.
 _IN_FLIGHT_PER_WORKER = 2
 
@@ -111,11 +115,7 @@ def _client(config: WorkersConfig) -> Iterator["Client"]:
         if config.scheduler_address is not None:
             client = stack.enter_context(_connected(config.scheduler_address))
         else:
-            no_pages: dict[str, list[str]] = {
-                "distributed.scheduler.http.routes": [],
-                "distributed.worker.http.routes": [],
-            }
-            stack.enter_context(dask.config.set(no_pages))
+            stack.enter_context(dask.config.set(_LOCAL_SETTINGS))
             cluster = LocalCluster(
                 n_workers=config.n_workers,
                 threads_per_worker=1,
@@ -130,9 +130,13 @@ def _client(config: WorkersConfig) -> Iterator["Client"]:
 
 
 def _silence() -> None:
-    """Dask's loggers, whose levels it sets itself, tell of every connection, and of a failed task its arguments."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] == "distributed":
+    """Quiets Dask, which sets the levels of its loggers itself.
+
+    They tell of every connection, and of a failed task its arguments; asyncio tells of a timer that Dask forgets when
+    a cluster closes.
+    """
+    for name in ("asyncio", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("asyncio", "distributed"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
