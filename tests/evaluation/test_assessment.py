@@ -98,3 +98,16 @@ def test_a_task_outside_the_catalogue_is_refused(assessed: pd.DataFrame) -> None
 
 def test_same_table_same_numbers(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(metrics_table(assessed, GROUPS, CONFIG), full)
+
+
+def test_limits_that_are_undefined_stay_numbers_that_are_missing(assessed: pd.DataFrame) -> None:
+    constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
+    table = metrics_table(constant, GROUPS, CONFIG)
+    for cohort in ("all", "internal_test"):
+        auc = _cell(table, "nodule", "auc", cohort)
+        assert auc["value"] == 0.5
+        assert np.isnan(auc["ci_low"]) and np.isnan(auc["ci_high"])
+        assert (auc["ci_method"], auc["status"]) == ("undefined_variance", "ok")
+    assert table["ci_low"].dtype == np.float64
+    primary = primary_metrics(table).set_index(["task", "metric"])["value"]
+    assert np.isnan(primary["nodule", "auc_ci_low"])

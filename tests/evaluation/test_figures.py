@@ -50,6 +50,13 @@ def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFr
     assert drawn == {auc.loc["nodule", "value"]: "#0072B2", auc.loc["effusion", "value"]: "white"}
 
 
+def test_forest_says_where_there_is_no_interval(assessed: pd.DataFrame) -> None:
+    constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
+    texts = _texts(figures.auroc_figure(metrics_table(constant, GROUPS, CONFIG), NAMES))
+    assert "0.50   n+" in texts
+    assert texts.count("no interval") == 1
+
+
 def test_calibration_has_a_panel_per_task(assessed: pd.DataFrame) -> None:
     figure = figures.calibration_figure(assessed, NAMES, 5)
     assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == list(NAMES.values())

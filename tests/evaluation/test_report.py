@@ -15,7 +15,7 @@ from hyperct_pipeline.evaluation.net_benefit import decision_table
 from hyperct_pipeline.evaluation.predictions import of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
-from hyperct_pipeline.evaluation.report_tables import number
+from hyperct_pipeline.evaluation.report_tables import number, with_interval
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
 NAMES = {
@@ -106,6 +106,12 @@ def test_every_metric_stands_in_the_report(html: str, evidence: Evidence) -> Non
         assert f"{value:.3f}" in text
     assert "0.6931" in text
     assert "nan" not in text.lower().replace("nanometre", "")
+
+
+def test_an_undefined_interval_is_said() -> None:
+    assert with_interval(0.9444, np.nan, np.nan) == "0.94 (interval undefined)"
+    assert with_interval(0.9444, 0.8, 0.99) == "0.94 (0.80 to 0.99)"
+    assert with_interval(np.nan, np.nan, np.nan) == "\N{EN DASH}"
 
 
 def test_nothing_is_loaded_from_anywhere(html: str) -> None:

@@ -106,7 +106,8 @@ def metrics_table(predictions: pd.DataFrame, groups: Mapping[str, str], config: 
             for estimate in task_estimates(known, config.confidence_level):
                 rows.append(place | {"task": task, "group": groups[task]} | _cell(estimate) | known.counts)
         rows += [place | row for row in macro_rows(part, tasks, groups, config)]
-    return pd.DataFrame(rows)
+    # a column of None alone would be of type object, and not a number that is missing
+    return pd.DataFrame(rows).astype({"value": "float64", "ci_low": "float64", "ci_high": "float64"})
 
 
 def known_tasks(predictions: pd.DataFrame, groups: Mapping[str, str]) -> list[str]:
@@ -135,7 +136,7 @@ def task_estimates(known: Known, level: float) -> Iterator[Estimate]:
     if area is None:
         yield Estimate("auc", None)
     else:
-        yield Estimate("auc", area.value, area.low, area.high, "obuchowski_logit")
+        yield Estimate("auc", *area)
     yield Estimate("auprc", discrimination.auprc(label, probability))
     for percent in (90, 95):
         value = discrimination.sensitivity_at_specificity(label, probability, percent / 100.0)

@@ -69,6 +69,8 @@ def _forest_line(axes: Axes, at: float, row: Mapping[str, float | str], name: st
         fill = "white" if row["status"] == "low_count" else colour
         axes.plot(float(row["value"]), at, "o", color=colour, markerfacecolor=fill, ms=6)
         counts = f"{row['value']:.2f}   {counts}"
+        if not math.isfinite(float(row["ci_low"])):
+            counts += "  no interval"
     axes.text(1.02, at, counts, transform=left, va="center", fontsize=8)
 
 

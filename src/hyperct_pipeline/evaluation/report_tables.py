@@ -37,9 +37,11 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """`0.81 (0.70 to 0.89)`."""
-    limits = f" ({low:.2f} to {high:.2f})" if np.isfinite(low) and np.isfinite(high) else ""
-    return number(value, 2) + limits
+    """`0.81 (0.70 to 0.89)`; a value whose limits are undefined says so."""
+    if pd.isna(value):
+        return DASH
+    limits = "interval undefined" if pd.isna(low) or pd.isna(high) else f"{low:.2f} to {high:.2f}"
+    return f"{number(value, 2)} ({limits})"
 
 
 def frame_table(frame: pd.DataFrame, caption: str) -> Table:
