@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from hyperct_pipeline.errors import ConfigError
@@ -111,3 +112,27 @@ def test_limits_that_are_undefined_stay_numbers_that_are_missing(assessed: pd.Da
     assert table["ci_low"].dtype == np.float64
     primary = primary_metrics(table).set_index(["task", "metric"])["value"]
     assert np.isnan(primary["nodule", "auc_ci_low"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"thresholds_percent": [80, 5]},
+        {"thresholds_percent": [20, 20]},
+        {"thresholds_percent": [0, 80]},
+        {"thresholds_percent": [5, 100]},
+        {"confidence_level": 0.0},
+        {"confidence_level": 1.0},
+        {"bootstrap_draws": 0},
+        {"reliability_bins": 1},
+    ],
+)
+def test_a_configuration_that_could_only_fail_later_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong)) if "thresholds_percent" in wrong else None):
+        TypeAdapter(AssessConfig).validate_python(wrong)
+
+
+def test_configurations_at_the_limits_are_accepted() -> None:
+    limits = {"thresholds_percent": [1, 99], "confidence_level": 0.5, "bootstrap_draws": 1, "reliability_bins": 2}
+    assert TypeAdapter(AssessConfig).validate_python(limits).thresholds_percent == (1, 99)
+    assert AssessConfig(confidence_level=0.975).level_text == "97.5 %"

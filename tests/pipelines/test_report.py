@@ -49,7 +49,10 @@ def test_one_page_from_what_lies_on_disk() -> None:
         "study_index": index.join(labels),
         "cohort_flow": pd.DataFrame({"step": ["found"], "n": [40]}),
         "harmonization_report": pd.DataFrame({"source": ["ct_rate"]}),
-        "training_history": {"epoch_000": {"loss": 0.7}},
+        "training_history": {
+            "epoch_000": {"epoch": 0, "settings": "new", "loss": 0.7123},
+            "epoch_001": {"epoch": 1, "settings": "older", "loss": 0.6911},
+        },
         "metrics_full": _from_csv(full),
         "metrics": _from_csv(primary_metrics(full)),
         "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns="cohort")),
@@ -73,6 +76,8 @@ def test_one_page_from_what_lies_on_disk() -> None:
     inputs |= dict.fromkeys((*pictures, "lora_pca_figure", "saliency_overview"), PNG)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     html = SequentialRunner().run(create_pipeline(), catalog)["report_html"].load()
+    assert "0.7123" in html
+    assert "0.6911" not in html  # an epoch of an earlier, longer training with other settings
     assert html.startswith("<!DOCTYPE html>")
     for task in tasks:
         assert CATALOGUE.name_of(task) in html

@@ -29,13 +29,23 @@ class AssessConfig:
 
     model: str = "hyperct"  # name of the primary model in the tables
     split: str = "test"  # split that is assessed
-    confidence_level: float = Field(default=0.95, gt=0.5, lt=1.0)
+    confidence_level: float = Field(default=0.95, gt=0.0, lt=1.0)
     bootstrap_draws: int = Field(default=200, ge=1)  # patient-clustered resamples
     seed: int = 0  # of the resampling
     thresholds_percent: tuple[int, int] = (5, 80)  # first and last decision threshold, steps of 1 %
     decision_cohorts: tuple[str, ...] = ()  # drawn; none: those that start with prospective
     decision_group: str = "cardiac"  # task group whose decision curves are drawn
     reliability_bins: int = Field(default=10, ge=2)  # bins of equal counts in the calibration figure
+
+    def __post_init__(self) -> None:
+        low, high = self.thresholds_percent
+        if not 0 < low < high < 100:
+            raise ValueError(f"thresholds_percent must hold 0 < first < last < 100, found [{low}, {high}]")
+
+    @property
+    def level_text(self) -> str:
+        """The confidence level as `95 %`."""
+        return f"{100.0 * self.confidence_level:g} %"
 
 
 class Estimate(NamedTuple):

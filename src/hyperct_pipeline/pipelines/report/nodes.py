@@ -6,6 +6,7 @@ import pandas as pd
 
 from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
+from hyperct_pipeline.training.history import current_rows
 
 
 def write_report(
@@ -34,7 +35,7 @@ def write_report(
         study_index=study_index,
         cohort_flow=cohort_flow,
         harmonization_report=harmonization_report,
-        training_history=training_history,
+        training_history=current_rows(training_history),
         metrics_full=metrics_full,
         metrics=metrics,
         decision_curves=decision_curves,
