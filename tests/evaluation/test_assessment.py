@@ -80,7 +80,16 @@ def test_macro_is_the_mean_of_defined_tasks(full: pd.DataFrame) -> None:
 def test_primary_metrics_are_one_row_per_task_and_metric(full: pd.DataFrame) -> None:
     primary = primary_metrics(full)
     assert not primary.duplicated(["task", "metric"]).any()
-    assert list(dict.fromkeys(primary["task"])) == list(GROUPS)
+    macro = ["macro_radiological", "macro_cardiac", "macro_all"]
+    assert list(dict.fromkeys(primary["task"])) == [*GROUPS, *macro]
+    assert list(primary.columns) == ["task", "metric", "value", "status"]
+    value = primary.set_index(["task", "metric"])["value"]
+    areas = [value[task, "auc"] for task in ("nodule", "effusion")]
+    assert value["macro_all", "auc"] == pytest.approx(np.mean(areas))
+    assert value["macro_all", "auc_ci_low"] == _cell(full, "macro_all", "auc")["ci_low"]
+    assert np.isnan(value["macro_cardiac", "auc"])
+    assert (value["macro_all", "n_tasks_defined"], value["macro_all", "n_patients"]) == (2, 50)
+    assert ("macro_all", "n_pos") not in value.index
     nodule = primary[primary["task"] == "nodule"].set_index("metric")["value"]
     source = _cell(full, "nodule", "auc")
     assert nodule["auc_ci_low"] == source["ci_low"]

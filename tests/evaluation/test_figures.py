@@ -37,8 +37,10 @@ def _texts(figure: Figure) -> str:
 
 def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFrame) -> None:
     table = metrics_table(assessed, GROUPS, CONFIG)
-    figure = figures.auroc_figure(table, NAMES)
+    figure = figures.auroc_figure(table, NAMES, "validation split", "90 %")
     texts = _texts(figure)
+    assert figure.axes[0].get_xlabel() == "AUROC (90 % interval, patient-clustered)"
+    assert figure.axes[0].get_title(loc="left") == "Discrimination on the validation split, all cohorts together"
     assert "undefined: one class only" in texts
     assert "undefined: no known label" in texts
     auc = table[(table["cohort"] == "all") & (table["metric"] == "auc")].set_index("task")
@@ -52,26 +54,29 @@ def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFr
 
 def test_forest_says_where_there_is_no_interval(assessed: pd.DataFrame) -> None:
     constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
-    texts = _texts(figures.auroc_figure(metrics_table(constant, GROUPS, CONFIG), NAMES))
+    texts = _texts(figures.auroc_figure(metrics_table(constant, GROUPS, CONFIG), NAMES, "test split", "95 %"))
     assert "0.50   n+" in texts
     assert texts.count("no interval") == 1
 
 
 def test_calibration_has_a_panel_per_task(assessed: pd.DataFrame) -> None:
-    figure = figures.calibration_figure(assessed, NAMES, 5)
+    figure = figures.calibration_figure(assessed, NAMES, CONFIG)
     assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == list(NAMES.values())
     assert _texts(figure).count("slope undefined") == 2  # one class, no labels
+    assert "on the test split:" in figure.get_suptitle()
+    elsewhere = figures.calibration_figure(assessed.assign(split=None), NAMES, CONFIG)
+    assert "on the whole table:" in elsewhere.get_suptitle()
 
 
 def test_decision_panels(assessed: pd.DataFrame) -> None:
     table = decision_table(assessed, GROUPS, CONFIG)
     rows = table[(table["cohort"] == "prospective_a") & (table["task"] != "effusion")]
-    figure = figures.decision_curve_figure(rows, NAMES, "prospective_a")
+    figure = figures.decision_curve_figure(rows, NAMES, "prospective_a", "80 %")
     texts = _texts(figure)
     assert "undefined: no known label" in texts
     assert "(one class)" in texts
     nodule = rows[rows["task"] == "nodule"]
-    (model,) = (line for line in figure.axes[0].lines if line.get_label() == "model, recalibrated (95 % band)")
+    (model,) = (line for line in figure.axes[0].lines if line.get_label() == "model, recalibrated (80 % band)")
     np.testing.assert_array_equal(model.get_ydata(), nodule["net_benefit_recalibrated"])
 
 

@@ -86,7 +86,7 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
 def html(evidence: Evidence) -> str:
     pictures = Pictures(PNG, PNG, PNG, PNG, {"prospective_a": PNG}, PNG, PNG)
     config = ReportConfig(title="A & B <script>alert(1)</script>", limitations=("One site only.",))
-    return render_report(evidence, pictures, NAMES, config)
+    return render_report(evidence, pictures, NAMES, config, AssessConfig())
 
 
 def test_every_metric_stands_in_the_report(html: str, evidence: Evidence) -> None:
@@ -170,7 +170,25 @@ def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
     card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
     pictures = Pictures(PNG, PNG, PNG, PNG, {}, PNG, PNG)
-    html = render_report(Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig())
+    html = render_report(Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig(), AssessConfig())
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
     assert "No cohort was named" in html
+
+
+def test_level_and_split_are_those_of_the_configuration(evidence: Evidence) -> None:
+    pictures = Pictures(PNG, PNG, PNG, PNG, {"prospective_a": PNG}, PNG, PNG)
+    assess = AssessConfig(confidence_level=0.9, split="external")
+    text = Elements(render_report(evidence, pictures, NAMES, ReportConfig(), assess)).text
+    assert "95 % interval" not in text and "95 % percentiles" not in text
+    assert "test split" not in text
+    for told in (
+        "Discrimination, external split, all cohorts",
+        "Calibration, external split, all cohorts",
+        "AUROC (90 % interval)",
+        "Mean AUROC (90 % interval)",
+        "Band: 90 % percentiles",
+        "negatives in the external split",
+        "All cohorts of the external split together",
+    ):
+        assert told in text

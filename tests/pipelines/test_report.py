@@ -71,6 +71,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
         },
         "params:task_catalogue": CATALOGUE,
         "params:report": ReportConfig(),
+        "params:assess": config,
     }
     pictures = ("label_prevalence", "training_curves", "auroc_figure", "calibration_figure")
     inputs |= dict.fromkeys((*pictures, "lora_pca_figure", "saliency_overview"), PNG)

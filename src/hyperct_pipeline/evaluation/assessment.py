@@ -48,6 +48,11 @@ class AssessConfig:
         return f"{100.0 * self.confidence_level:g} %"
 
 
+def part_text(assessed: pd.DataFrame, config: AssessConfig) -> str:
+    """What was assessed, for titles: `test split`, or `whole table` where no row names a split."""
+    return "whole table" if assessed["split"].isna().all() else f"{config.split} split"
+
+
 class Estimate(NamedTuple):
     """One metric of one task; None where undefined."""
 
@@ -227,17 +232,17 @@ def _cell(estimate: Estimate) -> dict[str, Any]:
 
 
 def primary_metrics(metrics_full: pd.DataFrame) -> pd.DataFrame:
-    """The whole table's numbers, one row per task and metric: task, metric, value, status.
+    """The whole table's numbers, one row per task and metric: task, metric, value, status; then the macro rows.
 
     The AUROC's interval and the counts are metrics too: auc_ci_low, auc_ci_high, n, n_pos, n_neg, n_unknown,
-    n_patients. Macro rows are left out.
+    n_patients. Macro rows stand under the tasks of `MACRO` and have no counts of studies.
     """
-    whole = metrics_full[(metrics_full["cohort"] == ALL) & ~metrics_full["task"].isin(MACRO.values())]
+    whole = metrics_full[metrics_full["cohort"] == ALL]
     keys = ["task", "metric", "value", "status"]
     area = whole[whole["metric"] == "auc"]
     limits = [area.assign(metric=f"auc_{c}", value=area[c])[keys] for c in ("ci_low", "ci_high")]
     names = ("n", "n_pos", "n_neg", "n_unknown", "n_patients")
-    counts = [area.assign(metric=c, value=area[c].astype("float64"))[keys] for c in names]
+    counts = [area.assign(metric=c, value=area[c].astype("float64"))[keys].dropna(subset="value") for c in names]
     parts = pd.concat([whole[keys], *limits, *counts])
     order = {task: at for at, task in enumerate(whole["task"].unique())}
     return parts.sort_values("task", key=lambda column: column.map(order), kind="stable", ignore_index=True)

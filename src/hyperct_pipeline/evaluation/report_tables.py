@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hyperct_pipeline.evaluation.assessment import ALL, MACRO
+from hyperct_pipeline.evaluation.assessment import ALL, MACRO, AssessConfig
 
 DASH = "\N{EN DASH}"
 STATUS_TEXT = {
@@ -88,7 +88,7 @@ def prevalence_table(index: pd.DataFrame, names: Mapping[str, str]) -> Table:
     return Table("Positive / known labels per task", ["Task", *(split.capitalize() for split in splits)], rows)
 
 
-def macro_table(metrics_full: pd.DataFrame) -> Table:
+def macro_table(metrics_full: pd.DataFrame, level: str) -> Table:
     """Mean AUROC of the task groups in each cohort, with the number of tasks it rests on."""
     part = metrics_full[metrics_full["task"].isin(MACRO.values())]
     cells = {(row["cohort"], row["task"], row["metric"]): row for row in part.to_dict("records")}
@@ -100,7 +100,7 @@ def macro_table(metrics_full: pd.DataFrame) -> Table:
             interval = with_interval(auc["value"], auc["ci_low"], auc["ci_high"])
             place = "all cohorts" if cohort == ALL else str(cohort)
             rows.append([place, group, interval, f"{defined} of {total}"])
-    return Table("Mean AUROC by task group", ["Cohort", "Tasks", "Mean AUROC (95 % interval)", "Tasks defined"], rows)
+    return Table("Mean AUROC by task group", ["Cohort", "Tasks", f"Mean AUROC ({level} interval)", "Tasks defined"], rows)
 
 
 def _wide(metrics_full: pd.DataFrame, cohort: str = ALL) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def _wide(metrics_full: pd.DataFrame, cohort: str = ALL) -> pd.DataFrame:
     return counts.join(pd.DataFrame(values))
 
 
-def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Table:
+def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig) -> Table:
     """Discrimination of every task over all cohorts together."""
     rows = []
     for task, of in _wide(metrics_full).iterrows():
@@ -121,12 +121,12 @@ def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -
         metrics = ("auprc", "prevalence", "sens_at_spec_90", "sens_at_spec_95")
         values = [number(of[key]) for key in metrics]
         rows.append([names[str(task)], *counts, area, *values, STATUS_TEXT[str(of["status"])]])
-    columns = ["Task", "Positive", "Negative", "Unknown", "Patients", "AUROC (95 % interval)", "AUPRC"]
+    columns = ["Task", "Positive", "Negative", "Unknown", "Patients", f"AUROC ({assess.level_text} interval)", "AUPRC"]
     tail = ["Prevalence", "Sensitivity at 90 % specificity", "at 95 %", "Note"]
-    return Table("Discrimination, test split, all cohorts", [*columns, *tail], rows)
+    return Table(f"Discrimination, {assess.split} split, all cohorts", [*columns, *tail], rows)
 
 
-def calibration_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Table:
+def calibration_table(metrics_full: pd.DataFrame, names: Mapping[str, str], split: str) -> Table:
     """Calibration of every task over all cohorts: as trained, and recalibrated on validation."""
     keys = {
         "brier": "Brier",
@@ -143,10 +143,10 @@ def calibration_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> T
         for task, of in wide.iterrows()
     ]
     titles = [*keys.values(), *(f"{title}, recalibrated" for title in keys.values())]
-    return Table("Calibration, test split, all cohorts", ["Task", *titles, "Note"], rows)
+    return Table(f"Calibration, {split} split, all cohorts", ["Task", *titles, "Note"], rows)
 
 
-def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Table:
+def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], level: str) -> Table:
     """AUROC of every task in each cohort."""
     part = metrics_full[(metrics_full["metric"] == "auc") & ~metrics_full["task"].isin(MACRO.values())]
     cohorts = [cohort for cohort in dict.fromkeys(part["cohort"]) if cohort != ALL]
@@ -156,7 +156,7 @@ def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> 
         found = [cells.get((task, cohort)) for cohort in cohorts]
         texts = [with_interval(c["value"], c["ci_low"], c["ci_high"]) if c else DASH for c in found]
         rows.append([names[str(task)], *texts])
-    return Table("AUROC (95 % interval) by cohort", ["Task", *map(str, cohorts)], rows)
+    return Table(f"AUROC ({level} interval) by cohort", ["Task", *map(str, cohorts)], rows)
 
 
 def decision_report_table(decision_curves: pd.DataFrame, names: Mapping[str, str], group: str) -> Table:

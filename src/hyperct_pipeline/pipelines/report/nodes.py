@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.evaluation.assessment import AssessConfig
 from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.training.history import current_rows
@@ -28,6 +29,7 @@ def write_report(
     model_card: dict[str, Any],
     task_catalogue: TaskCatalogueConfig,
     config: ReportConfig,
+    assess: AssessConfig,
 ) -> str:
     """The report as HTML."""
     catalogue = load_catalogue(task_catalogue)
@@ -52,4 +54,4 @@ def write_report(
         saliency_overview=saliency_overview,
     )
     names = {task: catalogue.name_of(task) for task in catalogue.ids}
-    return render_report(evidence, pictures, names, config)
+    return render_report(evidence, pictures, names, config, assess)
