@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from hyperct_pipeline.errors import ConfigError
@@ -145,3 +146,43 @@ def test_configurations_at_the_limits_are_accepted() -> None:
     limits = {"thresholds_percent": [1, 99], "confidence_level": 0.5, "bootstrap_draws": 1, "reliability_bins": 2}
     assert TypeAdapter(AssessConfig).validate_python(limits).thresholds_percent == (1, 99)
     assert AssessConfig(confidence_level=0.975).level_text == "97.5 %"
+
+
+def test_calls_at_the_validation_threshold(predictions: pd.DataFrame, full: pd.DataFrame) -> None:
+    threshold = fit_calibration(predictions, 10)["nodule"]["threshold_youden"]
+    rows = predictions[(predictions["split"] == "test") & (predictions["task"] == "nodule")]
+    rows = rows[rows["label"].notna()]
+    for cohort in ("all", "internal_test", "prospective_a"):
+        part = rows if cohort == "all" else rows[rows["cohort"] == cohort]
+        called, positive = part["probability"] >= threshold, part["label"] == 1
+        true, right = int((called & positive).sum()), int((~called & ~positive).sum())
+        expected = {
+            "sensitivity": (true, int(positive.sum())),
+            "specificity": (right, int((~positive).sum())),
+            "ppv": (true, int(called.sum())),
+            "npv": (right, int((~called).sum())),
+        }
+        for metric, (count, total) in expected.items():
+            cell = _cell(full, "nodule", metric, cohort)
+            limits = binomtest(count, total).proportion_ci(method="wilson")
+            assert cell["value"] == count / total
+            assert (cell["ci_low"], cell["ci_high"]) == pytest.approx((limits.low, limits.high), abs=1e-12)
+            assert (cell["ci_method"], cell["status"]) == ("wilson", "ok")
+        assert _cell(full, "nodule", "threshold_youden", cohort)["value"] == threshold
+
+
+def test_shares_of_nobody_and_without_a_threshold_are_null(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    for metric in ("sensitivity", "specificity", "ppv", "npv"):
+        cell = _cell(full, "low_lvef", metric)  # one class on validation
+        assert np.isnan(cell["value"]) and np.isnan(cell["ci_low"])
+        assert (cell["ci_method"], cell["status"]) == ("undefined_no_threshold", "one_class")
+    given = metrics_table(assessed.assign(threshold_youden=1.0), GROUPS, CONFIG)
+    reasons = {task: {m: _cell(given, task, m)["ci_method"] for m in ("sensitivity", "ppv", "npv")} for task in GROUPS}
+    assert reasons["nodule"] == {"sensitivity": "wilson", "ppv": "undefined_none_called", "npv": "wilson"}
+    assert reasons["low_lvef"] == {"sensitivity": "undefined_no_positives", "ppv": "undefined_none_called", "npv": "wilson"}
+    assert set(reasons["dilated"].values()) == {"undefined_no_labels"}
+    assert _cell(given, "nodule", "sensitivity")["value"] == 0.0
+    assert _cell(given, "low_lvef", "npv")["value"] == 1.0
+    everybody = metrics_table(assessed.assign(threshold_youden=0.0), GROUPS, CONFIG)
+    assert _cell(everybody, "nodule", "npv")["ci_method"] == "undefined_all_called"
+    assert _cell(everybody, "nodule", "sensitivity")["value"] == 1.0

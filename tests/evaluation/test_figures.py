@@ -113,3 +113,17 @@ def test_slices_never_seen_are_marked_and_the_front_is_up(package: SimpleNamespa
     # the cube is at the patient's back (low y) and right (high x): shown low, and on the viewer's left
     rows, columns = np.nonzero(cube.hu > 0)
     assert rows.mean() > 18 > columns.mean()
+
+
+def test_a_flat_recalibration_is_not_the_decision_curve(assessed: pd.DataFrame) -> None:
+    flat = assessed[assessed["task"] == "nodule"].assign(probability_calibrated=0.3)
+    table = decision_table(flat, GROUPS, CONFIG)
+    assert table["recalibration_is_flat"].all()
+    assert not decision_table(assessed, GROUPS, CONFIG)["recalibration_is_flat"].any()
+    rows = table[table["cohort"] == "all"]
+    figure = figures.decision_curve_figure(rows, NAMES, "all", "95 %")
+    assert "recalibration flat, not drawn" in _texts(figure)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert "model, recalibrated (95 % band)" not in lines
+    np.testing.assert_array_equal(lines["model (95 % band)"].get_ydata(), rows["net_benefit"])
+    assert "recalibration flat" in _texts(figures.calibration_figure(flat, NAMES, CONFIG))

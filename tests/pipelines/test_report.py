@@ -41,6 +41,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
         cohort="prospective_a",
         probability=expit(rng.normal(size=len(predictions))),
         probability_calibrated=np.nan,
+        threshold_youden=0.5,
     )
     config = AssessConfig(bootstrap_draws=5)
     full, curves = metrics_table(predictions, groups, config), decision_table(predictions, groups, config)
@@ -53,6 +54,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
             "epoch_000": {"epoch": 0, "settings": "new", "loss": 0.7123},
             "epoch_001": {"epoch": 1, "settings": "older", "loss": 0.6911},
         },
+        "calibration": {task: {"method": "flat"} for task in tasks},
         "metrics_full": _from_csv(full),
         "metrics": _from_csv(primary_metrics(full)),
         "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns="cohort")),
@@ -85,6 +87,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
     mean = full[(full["task"] == "macro_cardiac") & (full["metric"] == "auc") & (full["cohort"] == ALL)].iloc[0]
     assert f"{mean['value']:.2f} ({mean['ci_low']:.2f} to {mean['ci_high']:.2f})" in html
     assert "no known label" in html
+    assert html.count("flat: the prevalence for everybody") == len(tasks)
     assert html.count("<img ") == 7
 
 

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.metrics import bootstrap, calibration, discrimination
+from hyperct_pipeline.metrics import bootstrap, calibration, discrimination, operating_point
 
 ALL = "all"  # the cohort or subgroup that is the whole table
 MACRO = {"radiological": "macro_radiological", "cardiac": "macro_cardiac", ALL: "macro_all"}
@@ -71,6 +71,14 @@ class Known(NamedTuple):
     calibrated: NDArray[np.float64]
     patient: NDArray[np.object_]
     n_unknown: int
+    threshold: float | None  # on probability, chosen on validation; None: there is none
+
+    @property
+    def recalibration_is_flat(self) -> bool:
+        """Whether recalibration gave one risk to everybody although the model did not."""
+        if not len(self.calibrated) or np.isnan(self.calibrated).any():
+            return False
+        return bool(np.ptp(self.calibrated) == 0 and np.ptp(self.probability) > 0)
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -89,12 +97,14 @@ class Known(NamedTuple):
 def known_of(rows: pd.DataFrame) -> Known:
     """Arrays of one task's rows whose label is known."""
     known = rows[rows["label"].notna()]
+    thresholds = rows["threshold_youden"].dropna().unique()
     return Known(
         label=known["label"].to_numpy(dtype=np.int8),
         probability=known["probability"].to_numpy(dtype=np.float64),
         calibrated=known["probability_calibrated"].to_numpy(dtype=np.float64, na_value=np.nan),
         patient=known["patient_key"].to_numpy(dtype=object),
         n_unknown=len(rows) - len(known),
+        threshold=float(thresholds[0]) if len(thresholds) else None,
     )
 
 
@@ -157,9 +167,34 @@ def task_estimates(known: Known, level: float) -> Iterator[Estimate]:
         value = discrimination.sensitivity_at_specificity(label, probability, percent / 100.0)
         yield Estimate(f"sens_at_spec_{percent}", value)
     yield Estimate("prevalence", float(label.mean()) if len(label) else None)
+    yield from threshold_estimates(known, level)
     yield from calibration_estimates(label, probability)
     if len(calibrated) and not np.isnan(calibrated).any():
         yield from calibration_estimates(label, calibrated, "_recalibrated")
+
+
+def threshold_estimates(known: Known, level: float) -> Iterator[Estimate]:
+    """The threshold chosen on validation, and what calling `probability >= threshold` positive does here.
+
+    Intervals are Wilson's. Where a share is undefined, the method says why: no threshold, or nobody to share.
+    """
+    yield Estimate("threshold_youden", known.threshold)
+    if known.threshold is None:
+        for metric in ("sensitivity", "specificity", "ppv", "npv"):
+            yield Estimate(metric, None, method="undefined_no_threshold")
+        return
+    calls = operating_point.calls_at(known.label, known.probability, known.threshold)
+    for metric, right, wrong, nobody in (
+        ("sensitivity", calls.true_positive, calls.false_negative, "no_positives"),
+        ("specificity", calls.true_negative, calls.false_positive, "no_negatives"),
+        ("ppv", calls.true_positive, calls.false_positive, "none_called"),
+        ("npv", calls.true_negative, calls.false_negative, "all_called"),
+    ):
+        share = operating_point.wilson(right, right + wrong, level)
+        if share is None:
+            yield Estimate(metric, None, method=f"undefined_{nobody}" if len(known.label) else "undefined_no_labels")
+        else:
+            yield Estimate(metric, *share, method="wilson")
 
 
 def calibration_estimates(

@@ -120,6 +120,8 @@ def _calibration_panel(axes: Axes, rows: pd.DataFrame, n_bins: int) -> None:
         axes.scatter(curve.predicted, curve.observed, s=sizes, color=colour, marker=marker, alpha=0.8)
     line = calibration_line(known.label, known.probability)
     notes.append("slope undefined" if line is None else f"slope {line.slope:.2f}")
+    if known.recalibration_is_flat:
+        notes.append("recalibration flat")
     axes.text(0.03, 0.97, "\n".join(notes), transform=axes.transAxes, va="top", fontsize=7)
 
 
@@ -128,7 +130,7 @@ def decision_curve_figure(
 ) -> Figure:
     """One panel per task: acting on the model against treating all and treating none.
 
-    The recalibrated risk is drawn where there is one. The axis is cut below so that curves stay readable;
+    The recalibrated risk is drawn where there is one and it still tells patients apart. The axis is cut below so that curves stay readable;
     how many thresholds fall under it is written in the panel.
 
     Args:
@@ -172,7 +174,8 @@ def _decision_panel(axes: Axes, rows: pd.DataFrame, level: str) -> None:
     percent = rows["threshold"] * 100.0
     prevalence = float(first["n_pos"]) / float(first["n"])
     floor = -max(0.25 * prevalence, 0.03)
-    recalibrated = "_recalibrated" if rows["net_benefit_recalibrated"].notna().all() else ""
+    is_flat = bool(first["recalibration_is_flat"])
+    recalibrated = "_recalibrated" if rows["net_benefit_recalibrated"].notna().all() and not is_flat else ""
     axes.plot(percent, rows["treat_all"], color="#D55E00", lw=1.2, ls="--", label="treat all")
     axes.axhline(0.0, color="black", lw=1.0, ls=":", label="treat none")
     if recalibrated:
@@ -184,6 +187,7 @@ def _decision_panel(axes: Axes, rows: pd.DataFrame, level: str) -> None:
     axes.plot(percent, rows["net_benefit" + recalibrated], color=colour, lw=1.6, label=label)
     below = int((rows["net_benefit" + recalibrated] < floor).sum())
     note = f"\n{below} thresholds below the axis" if below else ""
+    note += "\nrecalibration flat, not drawn" if is_flat else ""
     flag = {"low_count": " (low count)", "one_class": " (one class)"}.get(str(first["status"]), "")
     axes.text(0.97, 0.96, counts + flag + note, transform=axes.transAxes, ha="right", va="top", fontsize=7)
     axes.set(ylim=(floor, 1.15 * max(prevalence, 0.05)), xlim=(percent.min(), percent.max()))

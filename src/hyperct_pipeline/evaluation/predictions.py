@@ -89,7 +89,7 @@ def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     """A predictions table, ours or another system's, with labels Int8 and every optional column present.
 
     Labels of -1 become unknown. Absent: logit is taken from probability, cohort is `all`, split is unknown,
-    probability_calibrated is NaN.
+    probability_calibrated and threshold_youden are NaN.
 
     Raises:
         LabelTableError: a required column is absent, a row is doubled, a label is not 1, 0 or unknown, or a
@@ -120,6 +120,8 @@ def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
         checked["logit"] = to_logit(risk)
     if "probability_calibrated" not in checked:
         checked["probability_calibrated"] = np.nan
+    if "threshold_youden" not in checked:
+        checked["threshold_youden"] = np.nan
     return checked
 
 

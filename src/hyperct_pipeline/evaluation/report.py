@@ -54,6 +54,7 @@ class Evidence:
     cohort_flow: pd.DataFrame
     harmonization_report: pd.DataFrame
     training_history: Mapping[str, Mapping[str, object]]
+    calibration: Mapping[str, Mapping[str, Any]]  # as `recalibration.fit_calibration` made it
     metrics_full: pd.DataFrame
     metrics: pd.DataFrame
     decision_curves: pd.DataFrame
@@ -121,6 +122,7 @@ def report_tables_of(
     evidence: Evidence, names: Mapping[str, str], config: ReportConfig, assess: AssessConfig
 ) -> dict[str, tables.Table]:
     """Every table of the report by the name the template uses."""
+    methods = {task: fitted["method"] for task, fitted in evidence.calibration.items()}
     card = {key: value for key, value in evidence.model_card.items() if key != "licence_notice"}
     return {
         "cohorts": tables.cohort_table(evidence.study_index),
@@ -131,7 +133,8 @@ def report_tables_of(
         "macro": tables.macro_table(evidence.metrics_full, assess.level_text),
         "discrimination": tables.discrimination_table(evidence.metrics_full, names, assess),
         "by_cohort": tables.cohort_auroc_table(evidence.metrics_full, names, assess.level_text),
-        "calibration": tables.calibration_table(evidence.metrics_full, names, assess.split),
+        "thresholds": tables.threshold_table(evidence.metrics_full, names, assess.level_text),
+        "calibration": tables.calibration_table(evidence.metrics_full, methods, names, assess.split),
         "decision": tables.decision_report_table(evidence.decision_curves, names, config.decision_group),
         "lora": tables.lora_table(evidence.lora_pca, names),
         "card": tables.facts_table(card, "Model card"),

@@ -15,6 +15,11 @@ STATUS_TEXT = {
     "one_class": "one class only",
     "no_labels": "no known label",
 }
+METHOD_TEXT = {
+    "platt": "Platt",
+    "intercept": "mean risk only",
+    "flat": "flat: the prevalence for everybody",
+}
 DECISION_PERCENT = (5, 10, 20, 30, 50)  # thresholds in the report's table; all are in decision_curves.csv
 
 
@@ -126,8 +131,26 @@ def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str], a
     return Table(f"Discrimination, {assess.split} split, all cohorts", [*columns, *tail], rows)
 
 
-def calibration_table(metrics_full: pd.DataFrame, names: Mapping[str, str], split: str) -> Table:
-    """Calibration of every task over all cohorts: as trained, and recalibrated on validation."""
+def threshold_table(metrics_full: pd.DataFrame, names: Mapping[str, str], level: str) -> Table:
+    """What calling a study positive from the validation threshold on does, over all cohorts."""
+    metrics = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
+    part = metrics_full[(metrics_full["cohort"] == ALL) & ~metrics_full["task"].isin(MACRO.values())]
+    cells = {(row["task"], row["metric"]): row for row in part.to_dict("records")}
+    rows = []
+    for task in dict.fromkeys(part["task"]):
+        threshold = cells[task, "threshold_youden"]
+        shares = [cells[task, metric] for metric in metrics]
+        texts = [with_interval(of["value"], of["ci_low"], of["ci_high"]) for of in shares]
+        note = "no threshold from validation" if pd.isna(threshold["value"]) else STATUS_TEXT[threshold["status"]]
+        rows.append([names[str(task)], number(threshold["value"]), *texts, note])
+    columns = ["Task", "Threshold", *(f"{title} ({level} interval)" for title in metrics.values()), "Note"]
+    return Table("Calls at the threshold chosen on validation (Youden), all cohorts", columns, rows)
+
+
+def calibration_table(
+    metrics_full: pd.DataFrame, methods: Mapping[str, str | None], names: Mapping[str, str], split: str
+) -> Table:
+    """Calibration of every task over all cohorts: as trained, and recalibrated on validation by the method named."""
     keys = {
         "brier": "Brier",
         "calibration_slope": "Slope",
@@ -139,11 +162,16 @@ def calibration_table(metrics_full: pd.DataFrame, names: Mapping[str, str], spli
     both = [*keys, *(f"{key}_recalibrated" for key in keys)]
     wide = wide.reindex(columns=[*wide.columns, *(key for key in both if key not in wide)])
     rows = [
-        [names[str(task)], *(number(of[key]) for key in both), STATUS_TEXT[str(of["status"])]]
+        [
+            names[str(task)],
+            *(number(of[key]) for key in both),
+            METHOD_TEXT.get(methods.get(str(task)) or "", DASH),
+            STATUS_TEXT[str(of["status"])],
+        ]
         for task, of in wide.iterrows()
     ]
     titles = [*keys.values(), *(f"{title}, recalibrated" for title in keys.values())]
-    return Table(f"Calibration, {split} split, all cohorts", ["Task", *titles, "Note"], rows)
+    return Table(f"Calibration, {split} split, all cohorts", ["Task", *titles, "Recalibration", "Note"], rows)
 
 
 def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], level: str) -> Table:

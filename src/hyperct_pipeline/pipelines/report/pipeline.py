@@ -13,6 +13,7 @@ INPUTS = (
     "label_prevalence",
     "training_history",
     "training_curves",
+    "calibration",
     "metrics_full",
     "metrics",
     "decision_curves",
