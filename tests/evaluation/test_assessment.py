@@ -179,7 +179,11 @@ def test_shares_of_nobody_and_without_a_threshold_are_null(assessed: pd.DataFram
     given = metrics_table(assessed.assign(threshold_youden=1.0), GROUPS, CONFIG)
     reasons = {task: {m: _cell(given, task, m)["ci_method"] for m in ("sensitivity", "ppv", "npv")} for task in GROUPS}
     assert reasons["nodule"] == {"sensitivity": "wilson", "ppv": "undefined_none_called", "npv": "wilson"}
-    assert reasons["low_lvef"] == {"sensitivity": "undefined_no_positives", "ppv": "undefined_none_called", "npv": "wilson"}
+    assert reasons["low_lvef"] == {
+        "sensitivity": "undefined_no_positives",
+        "ppv": "undefined_none_called",
+        "npv": "wilson",
+    }
     assert set(reasons["dilated"].values()) == {"undefined_no_labels"}
     assert _cell(given, "nodule", "sensitivity")["value"] == 0.0
     assert _cell(given, "low_lvef", "npv")["value"] == 1.0

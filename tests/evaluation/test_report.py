@@ -261,7 +261,9 @@ def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
     card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
     pictures = Pictures(PNG, PNG, PNG, PNG, {}, PNG, PNG)
-    html = render_report(Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig(), AssessConfig())
+    html = render_report(
+        Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig(), AssessConfig()
+    )
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
     assert "No cohort was named" in html

@@ -125,13 +125,11 @@ def _calibration_panel(axes: Axes, rows: pd.DataFrame, n_bins: int) -> None:
     axes.text(0.03, 0.97, "\n".join(notes), transform=axes.transAxes, va="top", fontsize=7)
 
 
-def decision_curve_figure(
-    decision_curves: pd.DataFrame, names: Mapping[str, str], title: str, level: str
-) -> Figure:
+def decision_curve_figure(decision_curves: pd.DataFrame, names: Mapping[str, str], title: str, level: str) -> Figure:
     """One panel per task: acting on the model against treating all and treating none.
 
-    The recalibrated risk is drawn where there is one and it still tells patients apart. The axis is cut below so that curves stay readable;
-    how many thresholds fall under it is written in the panel.
+    The recalibrated risk is drawn where there is one and it still tells patients apart. The axis is cut below so
+    that curves stay readable; how many thresholds fall under it is written in the panel.
 
     Args:
         decision_curves: rows of one cohort and of the tasks wanted, as `net_benefit.decision_table` makes

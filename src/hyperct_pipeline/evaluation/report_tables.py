@@ -105,7 +105,9 @@ def macro_table(metrics_full: pd.DataFrame, level: str) -> Table:
             interval = with_interval(auc["value"], auc["ci_low"], auc["ci_high"])
             place = "all cohorts" if cohort == ALL else str(cohort)
             rows.append([place, group, interval, f"{defined} of {total}"])
-    return Table("Mean AUROC by task group", ["Cohort", "Tasks", f"Mean AUROC ({level} interval)", "Tasks defined"], rows)
+    return Table(
+        "Mean AUROC by task group", ["Cohort", "Tasks", f"Mean AUROC ({level} interval)", "Tasks defined"], rows
+    )
 
 
 def _wide(metrics_full: pd.DataFrame, cohort: str = ALL) -> pd.DataFrame:
