@@ -7,7 +7,6 @@ import pandas as pd
 from hyperct_pipeline.evaluation.assessment import AssessConfig
 from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
-from hyperct_pipeline.training.history import current_rows
 
 
 def write_report(
@@ -32,7 +31,9 @@ def write_report(
     config: ReportConfig,
     assess: AssessConfig,
 ) -> str:
-    """The report as HTML."""
+    """The report as HTML, with the history of the latest training alone."""
+    from hyperct_pipeline.training.history import current_rows  # brings torch, without which kedro starts
+
     catalogue = load_catalogue(task_catalogue)
     evidence = Evidence(
         study_index=study_index,
