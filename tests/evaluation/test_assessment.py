@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter, ValidationError
+from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from hyperct_pipeline.errors import ConfigError
@@ -79,7 +81,16 @@ def test_macro_is_the_mean_of_defined_tasks(full: pd.DataFrame) -> None:
 def test_primary_metrics_are_one_row_per_task_and_metric(full: pd.DataFrame) -> None:
     primary = primary_metrics(full)
     assert not primary.duplicated(["task", "metric"]).any()
-    assert list(dict.fromkeys(primary["task"])) == list(GROUPS)
+    macro = ["macro_radiological", "macro_cardiac", "macro_all"]
+    assert list(dict.fromkeys(primary["task"])) == [*GROUPS, *macro]
+    assert list(primary.columns) == ["task", "metric", "value", "status"]
+    value = primary.set_index(["task", "metric"])["value"]
+    areas = [value[task, "auc"] for task in ("nodule", "effusion")]
+    assert value["macro_all", "auc"] == pytest.approx(np.mean(areas))
+    assert value["macro_all", "auc_ci_low"] == _cell(full, "macro_all", "auc")["ci_low"]
+    assert np.isnan(value["macro_cardiac", "auc"])
+    assert (value["macro_all", "n_tasks_defined"], value["macro_all", "n_patients"]) == (2, 50)
+    assert ("macro_all", "n_pos") not in value.index
     nodule = primary[primary["task"] == "nodule"].set_index("metric")["value"]
     source = _cell(full, "nodule", "auc")
     assert nodule["auc_ci_low"] == source["ci_low"]
@@ -98,3 +109,84 @@ def test_a_task_outside_the_catalogue_is_refused(assessed: pd.DataFrame) -> None
 
 def test_same_table_same_numbers(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(metrics_table(assessed, GROUPS, CONFIG), full)
+
+
+def test_limits_that_are_undefined_stay_numbers_that_are_missing(assessed: pd.DataFrame) -> None:
+    constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
+    table = metrics_table(constant, GROUPS, CONFIG)
+    for cohort in ("all", "internal_test"):
+        auc = _cell(table, "nodule", "auc", cohort)
+        assert auc["value"] == 0.5
+        assert np.isnan(auc["ci_low"]) and np.isnan(auc["ci_high"])
+        assert (auc["ci_method"], auc["status"]) == ("undefined_variance", "ok")
+    assert table["ci_low"].dtype == np.float64
+    primary = primary_metrics(table).set_index(["task", "metric"])["value"]
+    assert np.isnan(primary["nodule", "auc_ci_low"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"thresholds_percent": [80, 5]},
+        {"thresholds_percent": [20, 20]},
+        {"thresholds_percent": [0, 80]},
+        {"thresholds_percent": [5, 100]},
+        {"confidence_level": 0.0},
+        {"confidence_level": 1.0},
+        {"bootstrap_draws": 0},
+        {"reliability_bins": 1},
+    ],
+)
+def test_a_configuration_that_could_only_fail_later_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong)) if "thresholds_percent" in wrong else None):
+        TypeAdapter(AssessConfig).validate_python(wrong)
+
+
+def test_configurations_at_the_limits_are_accepted() -> None:
+    limits = {"thresholds_percent": [1, 99], "confidence_level": 0.5, "bootstrap_draws": 1, "reliability_bins": 2}
+    assert TypeAdapter(AssessConfig).validate_python(limits).thresholds_percent == (1, 99)
+    assert AssessConfig(confidence_level=0.975).level_text == "97.5 %"
+
+
+def test_calls_at_the_validation_threshold(predictions: pd.DataFrame, full: pd.DataFrame) -> None:
+    threshold = fit_calibration(predictions, 10)["nodule"]["threshold_youden"]
+    rows = predictions[(predictions["split"] == "test") & (predictions["task"] == "nodule")]
+    rows = rows[rows["label"].notna()]
+    for cohort in ("all", "internal_test", "prospective_a"):
+        part = rows if cohort == "all" else rows[rows["cohort"] == cohort]
+        called, positive = part["probability"] >= threshold, part["label"] == 1
+        true, right = int((called & positive).sum()), int((~called & ~positive).sum())
+        expected = {
+            "sensitivity": (true, int(positive.sum())),
+            "specificity": (right, int((~positive).sum())),
+            "ppv": (true, int(called.sum())),
+            "npv": (right, int((~called).sum())),
+        }
+        for metric, (count, total) in expected.items():
+            cell = _cell(full, "nodule", metric, cohort)
+            limits = binomtest(count, total).proportion_ci(method="wilson")
+            assert cell["value"] == count / total
+            assert (cell["ci_low"], cell["ci_high"]) == pytest.approx((limits.low, limits.high), abs=1e-12)
+            assert (cell["ci_method"], cell["status"]) == ("wilson", "ok")
+        assert _cell(full, "nodule", "threshold_youden", cohort)["value"] == threshold
+
+
+def test_shares_of_nobody_and_without_a_threshold_are_null(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    for metric in ("sensitivity", "specificity", "ppv", "npv"):
+        cell = _cell(full, "low_lvef", metric)  # one class on validation
+        assert np.isnan(cell["value"]) and np.isnan(cell["ci_low"])
+        assert (cell["ci_method"], cell["status"]) == ("undefined_no_threshold", "one_class")
+    given = metrics_table(assessed.assign(threshold_youden=1.0), GROUPS, CONFIG)
+    reasons = {task: {m: _cell(given, task, m)["ci_method"] for m in ("sensitivity", "ppv", "npv")} for task in GROUPS}
+    assert reasons["nodule"] == {"sensitivity": "wilson", "ppv": "undefined_none_called", "npv": "wilson"}
+    assert reasons["low_lvef"] == {
+        "sensitivity": "undefined_no_positives",
+        "ppv": "undefined_none_called",
+        "npv": "wilson",
+    }
+    assert set(reasons["dilated"].values()) == {"undefined_no_labels"}
+    assert _cell(given, "nodule", "sensitivity")["value"] == 0.0
+    assert _cell(given, "low_lvef", "npv")["value"] == 1.0
+    everybody = metrics_table(assessed.assign(threshold_youden=0.0), GROUPS, CONFIG)
+    assert _cell(everybody, "nodule", "npv")["ci_method"] == "undefined_all_called"
+    assert _cell(everybody, "nodule", "sensitivity")["value"] == 1.0

@@ -37,8 +37,10 @@ def _texts(figure: Figure) -> str:
 
 def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFrame) -> None:
     table = metrics_table(assessed, GROUPS, CONFIG)
-    figure = figures.auroc_figure(table, NAMES)
+    figure = figures.auroc_figure(table, NAMES, "validation split", "90 %")
     texts = _texts(figure)
+    assert figure.axes[0].get_xlabel() == "AUROC (90 % interval, patient-clustered)"
+    assert figure.axes[0].get_title(loc="left") == "Discrimination on the validation split, all cohorts together"
     assert "undefined: one class only" in texts
     assert "undefined: no known label" in texts
     auc = table[(table["cohort"] == "all") & (table["metric"] == "auc")].set_index("task")
@@ -50,21 +52,31 @@ def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFr
     assert drawn == {auc.loc["nodule", "value"]: "#0072B2", auc.loc["effusion", "value"]: "white"}
 
 
+def test_forest_says_where_there_is_no_interval(assessed: pd.DataFrame) -> None:
+    constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
+    texts = _texts(figures.auroc_figure(metrics_table(constant, GROUPS, CONFIG), NAMES, "test split", "95 %"))
+    assert "0.50   n+" in texts
+    assert texts.count("no interval") == 1
+
+
 def test_calibration_has_a_panel_per_task(assessed: pd.DataFrame) -> None:
-    figure = figures.calibration_figure(assessed, NAMES, 5)
+    figure = figures.calibration_figure(assessed, NAMES, CONFIG)
     assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == list(NAMES.values())
     assert _texts(figure).count("slope undefined") == 2  # one class, no labels
+    assert "on the test split:" in figure.get_suptitle()
+    elsewhere = figures.calibration_figure(assessed.assign(split=None), NAMES, CONFIG)
+    assert "on the whole table:" in elsewhere.get_suptitle()
 
 
 def test_decision_panels(assessed: pd.DataFrame) -> None:
     table = decision_table(assessed, GROUPS, CONFIG)
     rows = table[(table["cohort"] == "prospective_a") & (table["task"] != "effusion")]
-    figure = figures.decision_curve_figure(rows, NAMES, "prospective_a")
+    figure = figures.decision_curve_figure(rows, NAMES, "prospective_a", "80 %")
     texts = _texts(figure)
     assert "undefined: no known label" in texts
     assert "(one class)" in texts
     nodule = rows[rows["task"] == "nodule"]
-    (model,) = (line for line in figure.axes[0].lines if line.get_label() == "model, recalibrated (95 % band)")
+    (model,) = (line for line in figure.axes[0].lines if line.get_label() == "model, recalibrated (80 % band)")
     np.testing.assert_array_equal(model.get_ydata(), nodule["net_benefit_recalibrated"])
 
 
@@ -101,3 +113,17 @@ def test_slices_never_seen_are_marked_and_the_front_is_up(package: SimpleNamespa
     # the cube is at the patient's back (low y) and right (high x): shown low, and on the viewer's left
     rows, columns = np.nonzero(cube.hu > 0)
     assert rows.mean() > 18 > columns.mean()
+
+
+def test_a_flat_recalibration_is_not_the_decision_curve(assessed: pd.DataFrame) -> None:
+    flat = assessed[assessed["task"] == "nodule"].assign(probability_calibrated=0.3)
+    table = decision_table(flat, GROUPS, CONFIG)
+    assert table["recalibration_is_flat"].all()
+    assert not decision_table(assessed, GROUPS, CONFIG)["recalibration_is_flat"].any()
+    rows = table[table["cohort"] == "all"]
+    figure = figures.decision_curve_figure(rows, NAMES, "all", "95 %")
+    assert "recalibration flat, not drawn" in _texts(figure)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert "model, recalibrated (95 % band)" not in lines
+    np.testing.assert_array_equal(lines["model (95 % band)"].get_ydata(), rows["net_benefit"])
+    assert "recalibration flat" in _texts(figures.calibration_figure(flat, NAMES, CONFIG))

@@ -78,3 +78,24 @@ def test_one_patient_per_split_is_enough_to_check() -> None:
 def test_digest_depends_on_members_not_on_order(predictions: pd.DataFrame) -> None:
     assert split_digest(predictions) == split_digest(predictions.iloc[::-1])
     assert split_digest(predictions) != split_digest(predictions[predictions["study_key"] != "s000"])
+
+
+def test_a_line_that_would_fall_is_flat_and_says_so(predictions: pd.DataFrame) -> None:
+    turned = predictions.assign(logit=-predictions["logit"], probability=1.0 - predictions["probability"])
+    fitted = fit_calibration(turned, 10)
+    assert (fitted["nodule"]["method"], fitted["nodule"]["slope"]) == ("flat", 0.0)
+    assert fitted["effusion"]["method"] == "intercept"
+    table = apply_calibration(turned, fitted)
+    given = table.loc[table["task"] == "nodule", "probability_calibrated"].unique()
+    n, n_pos = fitted["nodule"]["n"], fitted["nodule"]["n_pos"]
+    # the mean of Platt's targets
+    expected = (n_pos * (n_pos + 1) / (n_pos + 2) + (n - n_pos) / (n - n_pos + 2)) / n
+    assert given == pytest.approx([expected])
+
+
+def test_every_row_carries_the_threshold_of_its_task(predictions: pd.DataFrame) -> None:
+    fitted = fit_calibration(predictions, 10)
+    table = apply_calibration(predictions, fitted)
+    for task in ("nodule", "effusion"):
+        assert table.loc[table["task"] == task, "threshold_youden"].unique() == [fitted[task]["threshold_youden"]]
+    assert table.loc[table["task"] == "low_lvef", "threshold_youden"].isna().all()

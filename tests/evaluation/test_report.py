@@ -15,7 +15,7 @@ from hyperct_pipeline.evaluation.net_benefit import decision_table
 from hyperct_pipeline.evaluation.predictions import of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
-from hyperct_pipeline.evaluation.report_tables import number
+from hyperct_pipeline.evaluation.report_tables import number, with_interval
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
 NAMES = {
@@ -28,19 +28,43 @@ PNG = b"\x89PNG\r\n\x1a\n picture"
 
 
 class Elements(HTMLParser):
-    """All elements with their attributes, and the text."""
+    """All elements with their attributes, the text, and the tables by caption as lists of rows of cells."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.tables: dict[str, list[list[str]]] = {}
+        self._caption, self._rows, self._within = "", [], ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
+        self._within = tag if tag in ("caption", "td", "th") else self._within
+        if tag == "table":
+            self._caption, self._rows = "", []
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within = "" if tag == self._within else self._within
+        if tag == "table":
+            self.tables[self._caption] = self._rows
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self._within == "caption":
+            self._caption += data
+        elif self._within:
+            self._rows[-1][-1] += data
+
+    def row(self, caption: str, *first: str) -> dict[str, str]:
+        """The only row of a table that begins with these cells, by column."""
+        head, *body = self.tables[caption]
+        (cells,) = [row for row in body if row[: len(first)] == list(first)]
+        return dict(zip(head, cells, strict=True))
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.found if name == tag]
@@ -49,7 +73,8 @@ class Elements(HTMLParser):
 @pytest.fixture
 def evidence(predictions: pd.DataFrame) -> Evidence:
     config = AssessConfig(bootstrap_draws=20)
-    assessed = of_split(apply_calibration(predictions, fit_calibration(predictions, 10)), "test")
+    calibration = fit_calibration(predictions, 10)
+    assessed = of_split(apply_calibration(predictions, calibration), "test")
     full = metrics_table(assessed, GROUPS, config)
     curves = decision_table(assessed, GROUPS, config)
     index = predictions.pivot_table(
@@ -63,6 +88,7 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
         cohort_flow=pd.DataFrame({"step": ["found", "<refused>"], "n_studies": [170, 10]}),
         harmonization_report=pd.DataFrame({"source": ["ct_rate"], "rows": [160]}),
         training_history={"epoch_001": {"train_loss": 0.6931, "validation_auc": None}},
+        calibration=calibration,
         metrics_full=full,
         metrics=primary_metrics(full),
         decision_curves=curves[curves["cohort"] == ALL].drop(columns="cohort"),
@@ -86,26 +112,97 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
 def html(evidence: Evidence) -> str:
     pictures = Pictures(PNG, PNG, PNG, PNG, {"prospective_a": PNG}, PNG, PNG)
     config = ReportConfig(title="A & B <script>alert(1)</script>", limitations=("One site only.",))
-    return render_report(evidence, pictures, NAMES, config)
+    return render_report(evidence, pictures, NAMES, config, AssessConfig())
 
 
-def test_every_metric_stands_in_the_report(html: str, evidence: Evidence) -> None:
-    text = Elements(html).text
+DISCRIMINATION = {
+    "auprc": "AUPRC",
+    "prevalence": "Prevalence",
+    "sens_at_spec_90": "Sensitivity at 90 % specificity",
+    "sens_at_spec_95": "at 95 %",
+}
+SHARES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
+CALIBRATION = {
+    "brier": "Brier",
+    "calibration_slope": "Slope",
+    "calibration_intercept": "Intercept",
+    "calibration_in_the_large": "In the large",
+    "oe_ratio": "O:E",
+}
+CALIBRATION |= {f"{metric}_recalibrated": f"{title}, recalibrated" for metric, title in CALIBRATION.items()}
+
+
+def _interval(row: dict[str, float]) -> str:
+    if np.isnan(row["value"]):
+        return "\N{EN DASH}"
+    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+
+
+def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
+    page = Elements(html)
     full = evidence.metrics_full
-    tasks = full[(full["cohort"] == ALL) & ~full["task"].isin(MACRO.values())]
-    for row in tasks.to_dict("records"):
-        digits = 2 if row["metric"] == "auc" else 3
-        assert number(row["value"], digits) in text
-    for row in full[full["metric"] == "auc"].to_dict("records"):
-        if np.isfinite(row["ci_low"]):
-            assert f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})" in text
+    shown = set()
+    for row in full[(full["cohort"] == ALL) & ~full["task"].isin(MACRO.values())].to_dict("records"):
+        metric, name = row["metric"], NAMES[row["task"]]
+        discrimination = page.row("Discrimination, test split, all cohorts", name)
+        calls = page.row("Calls at the threshold chosen on validation (Youden), all cohorts", name)
+        if metric == "auc":
+            assert discrimination["AUROC (95 % interval)"] == _interval(row)
+            counts = [discrimination[column] for column in ("Positive", "Negative", "Unknown", "Patients")]
+            assert counts == [str(int(row[key])) for key in ("n_pos", "n_neg", "n_unknown", "n_patients")]
+        elif metric in DISCRIMINATION:
+            assert discrimination[DISCRIMINATION[metric]] == number(row["value"])
+        elif metric in SHARES:
+            assert calls[f"{SHARES[metric]} (95 % interval)"] == _interval(row)
+        elif metric == "threshold_youden":
+            assert calls["Threshold"] == number(row["value"])
+        else:
+            cells = page.row("Calibration, test split, all cohorts", name)
+            assert cells[CALIBRATION[metric]] == number(row["value"])
+        shown.add(metric)
+    assert shown == {"auc", "threshold_youden", *DISCRIMINATION, *SHARES, *CALIBRATION}
+
+
+def test_means_and_cohorts_stand_in_their_rows(html: str, evidence: Evidence) -> None:
+    page = Elements(html)
+    groups = {task: group for group, task in MACRO.items()}
+    for row in evidence.metrics_full[evidence.metrics_full["metric"] == "auc"].to_dict("records"):
+        place = "all cohorts" if row["cohort"] == ALL else row["cohort"]
+        if row["task"] in groups:
+            cells = page.row("Mean AUROC by task group", place, groups[row["task"]])
+            assert cells["Mean AUROC (95 % interval)"] == _interval(row)
+        elif row["cohort"] != ALL:
+            assert page.row("AUROC (95 % interval) by cohort", NAMES[row["task"]])[place] == _interval(row)
+
+
+def test_the_calibration_methods_are_named(html: str) -> None:
+    page = Elements(html)
+    methods = [page.row("Calibration, test split, all cohorts", name)["Recalibration"] for name in NAMES.values()]
+    assert methods == ["Platt", "mean risk only", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence) -> None:
+    page = Elements(html)
     curve = evidence.decision_curves
     row = curve[(curve["task"] == "low_lvef") & (curve["threshold"] == 0.2)].iloc[0]
-    assert f"{row['net_benefit']:.3f} / {row['treat_all']:.3f}" in text
-    for value in evidence.lora_pca.loc[evidence.lora_pca["module"] == "all", "pc1"]:
-        assert f"{value:.3f}" in text
-    assert "0.6931" in text
-    assert "nan" not in text.lower().replace("nanometre", "")
+    cells = page.row("Net benefit of the model / of treating all", NAMES["low_lvef"])
+    assert cells["20 %"] == f"{row['net_benefit']:.3f} / {row['treat_all']:.3f}"
+    for of in evidence.lora_pca[evidence.lora_pca["module"] == "all"].to_dict("records"):
+        cells = page.row("Weight updates: first components", str(of["number"]), NAMES[of["task"]])
+        (first,) = [text for column, text in cells.items() if column.startswith("PC1 ")]
+        assert first == f"{of['pc1']:.3f}"
+    assert page.row("Training history", "epoch_001") == {
+        "Epoch": "epoch_001",
+        "train_loss": "0.6931",
+        "validation_auc": "\N{EN DASH}",
+    }
+    assert "nan" not in page.text.lower().replace("nanometre", "")
+
+
+def test_an_undefined_interval_is_said() -> None:
+    assert with_interval(0.9444, np.nan, np.nan) == "0.94 (interval undefined)"
+    assert with_interval(0.9444, 0.8, 0.99) == "0.94 (0.80 to 0.99)"
+    assert with_interval(np.nan, np.nan, np.nan) == "\N{EN DASH}"
 
 
 def test_nothing_is_loaded_from_anywhere(html: str) -> None:
@@ -164,7 +261,27 @@ def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
     card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
     pictures = Pictures(PNG, PNG, PNG, PNG, {}, PNG, PNG)
-    html = render_report(Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig())
+    html = render_report(
+        Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig(), AssessConfig()
+    )
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
     assert "No cohort was named" in html
+
+
+def test_level_and_split_are_those_of_the_configuration(evidence: Evidence) -> None:
+    pictures = Pictures(PNG, PNG, PNG, PNG, {"prospective_a": PNG}, PNG, PNG)
+    assess = AssessConfig(confidence_level=0.9, split="external")
+    text = Elements(render_report(evidence, pictures, NAMES, ReportConfig(), assess)).text
+    assert "95 % interval" not in text and "95 % percentiles" not in text
+    assert "test split" not in text
+    for told in (
+        "Discrimination, external split, all cohorts",
+        "Calibration, external split, all cohorts",
+        "AUROC (90 % interval)",
+        "Mean AUROC (90 % interval)",
+        "Band: 90 % percentiles",
+        "negatives in the external split",
+        "All cohorts of the external split together",
+    ):
+        assert told in text

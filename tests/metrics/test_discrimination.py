@@ -64,7 +64,8 @@ def test_singletons_give_delongs_variance(seed: int) -> None:
     interval = d.auroc_interval(label, score, np.arange(len(label)))
     assert interval is not None
     expected = [1 / (1 + np.exp(-(centre + sign * half))) for sign in (-1, 1)]
-    assert interval == pytest.approx((area, *expected), abs=1e-12)
+    assert interval[:3] == pytest.approx((area, *expected), abs=1e-12)
+    assert interval.method == "obuchowski_logit"
 
 
 def test_clusters_equal_obuchowskis_sums() -> None:
@@ -91,20 +92,41 @@ def test_doubling_each_study_within_its_patient_leaves_the_interval_nearly_alone
     once = d.auroc_interval(label, score, np.arange(200))
     twice = d.auroc_interval(np.tile(label, 2), np.tile(score, 2), np.tile(np.arange(200), 2))
     naive = d.auroc_interval(np.tile(label, 2), np.tile(score, 2), np.arange(400))
-    assert twice == pytest.approx(once, abs=1e-12)
-    assert naive is not None and once is not None
+    assert naive is not None and once is not None and twice is not None
+    assert twice[:3] == pytest.approx(once[:3], abs=1e-12)
     assert naive.high - naive.low < 0.75 * (once.high - once.low)
 
 
 def test_perfect_separation_keeps_an_honest_limit() -> None:
     interval = d.auroc_interval([0] * 5 + [1] * 5, np.arange(10.0), np.arange(10))
-    assert interval == pytest.approx((1.0, 0.025 ** (1 / 5), 1.0))
+    assert interval is not None and interval.method == "exact_binomial"
+    assert interval[:3] == pytest.approx((1.0, 0.025 ** (1 / 5), 1.0))
     reverse = d.auroc_interval([1] * 5 + [0] * 5, np.arange(10.0), np.arange(10))
-    assert reverse == pytest.approx((0.0, 0.0, 1 - 0.025 ** (1 / 5)))
+    assert reverse is not None
+    assert reverse[:3] == pytest.approx((0.0, 0.0, 1 - 0.025 ** (1 / 5)))
 
 
 def test_one_patient_with_positives_has_no_limits() -> None:
-    assert d.auroc_interval([1, 1, 0, 0], [3.0, 1.0, 2.0, 0.0], [7, 7, 1, 2]) == (0.75, None, None)
+    assert d.auroc_interval([1, 1, 0, 0], [3.0, 1.0, 2.0, 0.0], [7, 7, 1, 2]) == (
+        0.75,
+        None,
+        None,
+        "undefined_single_patient",
+    )
+
+
+def test_a_variance_that_is_not_above_zero_gives_no_limits() -> None:
+    undefined = (None, None, "undefined_variance")
+    assert d.auroc_interval([0, 1] * 6, [0.3] * 12, np.arange(12)) == (0.5, *undefined)
+    # by hand: deviations +-1/4 of opposite sign within each patient, 1/16 + 1/16 - 2/16 = 0
+    label, score = [1, 1, 0, 0], [4.0, 2.0, 1.0, 3.0]
+    assert d.auroc_interval(label, score, [0, 1, 1, 0]) == (0.75, *undefined)
+    # 1/36 + 1/36 - 1/18 leaves what rounding leaves
+    nearly = ([0, 0, 0, 1, 1, 1, 1], [2.0, 1.0, 6.0, 5.0, 4.0, 3.0, 0.0], [3, 2, 3, 2, 3, 3, 2])
+    assert d.auroc_interval(*nearly) == (0.5, *undefined)
+    singles = d.auroc_interval(label, score, [0, 1, 2, 3])
+    assert singles is not None and singles.low is not None and singles.high is not None
+    assert singles.low < 0.75 < singles.high
 
 
 def test_interval_covers_the_truth_for_clustered_studies() -> None:

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from kedro_datasets.pandas import CSVDataset
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 from sklearn.metrics import roc_auc_score
 
+from hyperct_pipeline.datasets import CsvTable
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.assessment import AssessConfig
 from hyperct_pipeline.labels.tasks import load_catalogue
@@ -21,6 +21,7 @@ from hyperct_pipeline.pipelines.assess import create_pipeline
 
 CONF = Path(__file__).parents[2] / "conf"
 CATALOGUE = load_catalogue(yaml.safe_load((CONF / "base" / "parameters_tasks.yml").read_text())["task_catalogue"])
+TABLES = ("metrics_full", "decision_curves_full")
 TASKS = ("lung_nodule", "reduced_lv_systolic_function", "pulmonary_hypertension")
 
 
@@ -54,10 +55,11 @@ def _run(predictions: pd.DataFrame, folder: Path) -> dict[str, Any]:
         "params:assess": AssessConfig(bootstrap_draws=30, reliability_bins=5),
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
-    catalog["metrics_full"] = CSVDataset(filepath=str(folder / "full.csv"), save_args={"index": False})  # as in conf
+    for name in TABLES:
+        catalog[name] = CsvTable(filepath=str(folder / f"{name}.csv"))  # as in conf
     outputs = SequentialRunner().run(create_pipeline(), catalog)
     kept = {name: dataset.load() for name, dataset in outputs.items()}
-    return kept | {"metrics_full": catalog.load("metrics_full")}
+    return kept | {name: catalog.load(name) for name in TABLES}
 
 
 def test_tables_and_figures(tmp_path: Path) -> None:
@@ -73,6 +75,13 @@ def test_tables_and_figures(tmp_path: Path) -> None:
     curves = out["decision_curves"]
     assert len(curves) == 3 * 76
     assert not curves.duplicated(["task", "threshold"]).any()
+    full = out["decision_curves_full"]
+    assert full.groupby("cohort").size().to_dict() == dict.fromkeys(("all", "external_test", "prospective_a"), 3 * 76)
+    rows = table[(table["task"] == TASKS[0]) & (table["cohort"] == "prospective_a")]
+    treated = rows["probability"] >= 0.3
+    true, false = int((treated & (rows["label"] == 1)).sum()), int((treated & (rows["label"] == 0)).sum())
+    at = full[(full["task"] == TASKS[0]) & (full["cohort"] == "prospective_a") & (full["threshold"] == 0.3)].iloc[0]
+    assert at["net_benefit"] == pytest.approx((true - false * 0.3 / 0.7) / len(rows))
     assert list(out["decision_curve_figures"]) == ["prospective_a"]
     panels = [axes.get_title() for axes in out["decision_curve_figures"]["prospective_a"].axes if axes.get_visible()]
     assert sorted(panels) == sorted(CATALOGUE.name_of(task) for task in TASKS[1:])
@@ -89,3 +98,9 @@ def test_a_task_outside_the_catalogue_stops_the_run(tmp_path: Path) -> None:
 def test_the_configured_parameters_are_valid(env: str) -> None:
     raw = yaml.safe_load((CONF / env / "parameters_assess.yml").read_text())["assess"]
     assert TypeAdapter(AssessConfig).validate_python(raw).thresholds_percent == (5, 80)
+
+
+def test_the_table_behind_every_decision_figure_is_written_and_logged() -> None:
+    catalog = yaml.safe_load((CONF / "base" / "catalog_model.yml").read_text())
+    assert catalog["decision_curves_full"]["filepath"].endswith("/08_reporting/decision_curves_full.csv")
+    assert catalog["decision_curves_full"]["metadata"] == catalog["decision_curves"]["metadata"]

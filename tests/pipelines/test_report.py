@@ -41,6 +41,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
         cohort="prospective_a",
         probability=expit(rng.normal(size=len(predictions))),
         probability_calibrated=np.nan,
+        threshold_youden=0.5,
     )
     config = AssessConfig(bootstrap_draws=5)
     full, curves = metrics_table(predictions, groups, config), decision_table(predictions, groups, config)
@@ -49,7 +50,11 @@ def test_one_page_from_what_lies_on_disk() -> None:
         "study_index": index.join(labels),
         "cohort_flow": pd.DataFrame({"step": ["found"], "n": [40]}),
         "harmonization_report": pd.DataFrame({"source": ["ct_rate"]}),
-        "training_history": {"epoch_000": {"loss": 0.7}},
+        "training_history": {
+            "epoch_000": {"epoch": 0, "settings": "new", "loss": 0.7123},
+            "epoch_001": {"epoch": 1, "settings": "older", "loss": 0.6911},
+        },
+        "calibration": {task: {"method": "flat"} for task in tasks},
         "metrics_full": _from_csv(full),
         "metrics": _from_csv(primary_metrics(full)),
         "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns="cohort")),
@@ -68,17 +73,21 @@ def test_one_page_from_what_lies_on_disk() -> None:
         },
         "params:task_catalogue": CATALOGUE,
         "params:report": ReportConfig(),
+        "params:assess": config,
     }
     pictures = ("label_prevalence", "training_curves", "auroc_figure", "calibration_figure")
     inputs |= dict.fromkeys((*pictures, "lora_pca_figure", "saliency_overview"), PNG)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     html = SequentialRunner().run(create_pipeline(), catalog)["report_html"].load()
+    assert "0.7123" in html
+    assert "0.6911" not in html  # an epoch of an earlier, longer training with other settings
     assert html.startswith("<!DOCTYPE html>")
     for task in tasks:
         assert CATALOGUE.name_of(task) in html
     mean = full[(full["task"] == "macro_cardiac") & (full["metric"] == "auc") & (full["cohort"] == ALL)].iloc[0]
     assert f"{mean['value']:.2f} ({mean['ci_low']:.2f} to {mean['ci_high']:.2f})" in html
     assert "no known label" in html
+    assert html.count("flat: the prevalence for everybody") == len(tasks)
     assert html.count("<img ") == 7
 
 

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.metrics import bootstrap, calibration, discrimination
+from hyperct_pipeline.metrics import bootstrap, calibration, discrimination, operating_point
 
 ALL = "all"  # the cohort or subgroup that is the whole table
 MACRO = {"radiological": "macro_radiological", "cardiac": "macro_cardiac", ALL: "macro_all"}
@@ -29,13 +29,28 @@ class AssessConfig:
 
     model: str = "hyperct"  # name of the primary model in the tables
     split: str = "test"  # split that is assessed
-    confidence_level: float = Field(default=0.95, gt=0.5, lt=1.0)
+    confidence_level: float = Field(default=0.95, gt=0.0, lt=1.0)
     bootstrap_draws: int = Field(default=200, ge=1)  # patient-clustered resamples
     seed: int = 0  # of the resampling
     thresholds_percent: tuple[int, int] = (5, 80)  # first and last decision threshold, steps of 1 %
     decision_cohorts: tuple[str, ...] = ()  # drawn; none: those that start with prospective
     decision_group: str = "cardiac"  # task group whose decision curves are drawn
     reliability_bins: int = Field(default=10, ge=2)  # bins of equal counts in the calibration figure
+
+    def __post_init__(self) -> None:
+        low, high = self.thresholds_percent
+        if not 0 < low < high < 100:
+            raise ValueError(f"thresholds_percent must hold 0 < first < last < 100, found [{low}, {high}]")
+
+    @property
+    def level_text(self) -> str:
+        """The confidence level as `95 %`."""
+        return f"{100.0 * self.confidence_level:g} %"
+
+
+def part_text(assessed: pd.DataFrame, config: AssessConfig) -> str:
+    """What was assessed, for titles: `test split`, or `whole table` where no row names a split."""
+    return "whole table" if assessed["split"].isna().all() else f"{config.split} split"
 
 
 class Estimate(NamedTuple):
@@ -56,6 +71,14 @@ class Known(NamedTuple):
     calibrated: NDArray[np.float64]
     patient: NDArray[np.object_]
     n_unknown: int
+    threshold: float | None  # on probability, chosen on validation; None: there is none
+
+    @property
+    def recalibration_is_flat(self) -> bool:
+        """Whether recalibration gave one risk to everybody although the model did not."""
+        if not len(self.calibrated) or np.isnan(self.calibrated).any():
+            return False
+        return bool(np.ptp(self.calibrated) == 0 and np.ptp(self.probability) > 0)
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -74,12 +97,14 @@ class Known(NamedTuple):
 def known_of(rows: pd.DataFrame) -> Known:
     """Arrays of one task's rows whose label is known."""
     known = rows[rows["label"].notna()]
+    thresholds = rows["threshold_youden"].dropna().unique()
     return Known(
         label=known["label"].to_numpy(dtype=np.int8),
         probability=known["probability"].to_numpy(dtype=np.float64),
         calibrated=known["probability_calibrated"].to_numpy(dtype=np.float64, na_value=np.nan),
         patient=known["patient_key"].to_numpy(dtype=object),
         n_unknown=len(rows) - len(known),
+        threshold=float(thresholds[0]) if len(thresholds) else None,
     )
 
 
@@ -106,7 +131,8 @@ def metrics_table(predictions: pd.DataFrame, groups: Mapping[str, str], config: 
             for estimate in task_estimates(known, config.confidence_level):
                 rows.append(place | {"task": task, "group": groups[task]} | _cell(estimate) | known.counts)
         rows += [place | row for row in macro_rows(part, tasks, groups, config)]
-    return pd.DataFrame(rows)
+    # a column of None alone would be of type object, and not a number that is missing
+    return pd.DataFrame(rows).astype({"value": "float64", "ci_low": "float64", "ci_high": "float64"})
 
 
 def known_tasks(predictions: pd.DataFrame, groups: Mapping[str, str]) -> list[str]:
@@ -135,15 +161,40 @@ def task_estimates(known: Known, level: float) -> Iterator[Estimate]:
     if area is None:
         yield Estimate("auc", None)
     else:
-        yield Estimate("auc", area.value, area.low, area.high, "obuchowski_logit")
+        yield Estimate("auc", *area)
     yield Estimate("auprc", discrimination.auprc(label, probability))
     for percent in (90, 95):
         value = discrimination.sensitivity_at_specificity(label, probability, percent / 100.0)
         yield Estimate(f"sens_at_spec_{percent}", value)
     yield Estimate("prevalence", float(label.mean()) if len(label) else None)
+    yield from threshold_estimates(known, level)
     yield from calibration_estimates(label, probability)
     if len(calibrated) and not np.isnan(calibrated).any():
         yield from calibration_estimates(label, calibrated, "_recalibrated")
+
+
+def threshold_estimates(known: Known, level: float) -> Iterator[Estimate]:
+    """The threshold chosen on validation, and what calling `probability >= threshold` positive does here.
+
+    Intervals are Wilson's. Where a share is undefined, the method says why: no threshold, or nobody to share.
+    """
+    yield Estimate("threshold_youden", known.threshold)
+    if known.threshold is None:
+        for metric in ("sensitivity", "specificity", "ppv", "npv"):
+            yield Estimate(metric, None, method="undefined_no_threshold")
+        return
+    calls = operating_point.calls_at(known.label, known.probability, known.threshold)
+    for metric, right, wrong, nobody in (
+        ("sensitivity", calls.true_positive, calls.false_negative, "no_positives"),
+        ("specificity", calls.true_negative, calls.false_positive, "no_negatives"),
+        ("ppv", calls.true_positive, calls.false_positive, "none_called"),
+        ("npv", calls.true_negative, calls.false_negative, "all_called"),
+    ):
+        share = operating_point.wilson(right, right + wrong, level)
+        if share is None:
+            yield Estimate(metric, None, method=f"undefined_{nobody}" if len(known.label) else "undefined_no_labels")
+        else:
+            yield Estimate(metric, *share, method="wilson")
 
 
 def calibration_estimates(
@@ -216,17 +267,17 @@ def _cell(estimate: Estimate) -> dict[str, Any]:
 
 
 def primary_metrics(metrics_full: pd.DataFrame) -> pd.DataFrame:
-    """The whole table's numbers, one row per task and metric: task, metric, value, status.
+    """The whole table's numbers, one row per task and metric: task, metric, value, status; then the macro rows.
 
     The AUROC's interval and the counts are metrics too: auc_ci_low, auc_ci_high, n, n_pos, n_neg, n_unknown,
-    n_patients. Macro rows are left out.
+    n_patients. Macro rows stand under the tasks of `MACRO` and have no counts of studies.
     """
-    whole = metrics_full[(metrics_full["cohort"] == ALL) & ~metrics_full["task"].isin(MACRO.values())]
+    whole = metrics_full[metrics_full["cohort"] == ALL]
     keys = ["task", "metric", "value", "status"]
     area = whole[whole["metric"] == "auc"]
     limits = [area.assign(metric=f"auc_{c}", value=area[c])[keys] for c in ("ci_low", "ci_high")]
     names = ("n", "n_pos", "n_neg", "n_unknown", "n_patients")
-    counts = [area.assign(metric=c, value=area[c].astype("float64"))[keys] for c in names]
+    counts = [area.assign(metric=c, value=area[c].astype("float64"))[keys].dropna(subset="value") for c in names]
     parts = pd.concat([whole[keys], *limits, *counts])
     order = {task: at for at, task in enumerate(whole["task"].unique())}
     return parts.sort_values("task", key=lambda column: column.map(order), kind="stable", ignore_index=True)

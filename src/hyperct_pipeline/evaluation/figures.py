@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hyperct_pipeline.evaluation.assessment import ALL, MACRO, known_of
+from hyperct_pipeline.evaluation.assessment import ALL, MACRO, AssessConfig, known_of, part_text
 from hyperct_pipeline.metrics.calibration import calibration_line, reliability_curve
 
 GROUP_COLOURS = {"radiological": "#0072B2", "cardiac": "#D55E00"}
@@ -24,10 +24,14 @@ def group_colour(group: str) -> str:
     return GROUP_COLOURS.get(group, NEUTRAL)
 
 
-def auroc_figure(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Figure:
+def auroc_figure(metrics_full: pd.DataFrame, names: Mapping[str, str], part: str, level: str) -> Figure:
     """Forest of the AUROC of every task over all cohorts, grouped, with intervals and class counts.
 
     Hollow: fewer than 10 of either class. Tasks whose AUROC is undefined are listed with the reason.
+
+    Args:
+        part: what was assessed, as `assessment.part_text` says it.
+        level: the confidence level, such as `95 %`.
     """
     rows = metrics_full[(metrics_full["cohort"] == ALL) & (metrics_full["metric"] == "auc")]
     macro = rows[rows["task"].isin(MACRO.values())].set_index("group")
@@ -50,8 +54,8 @@ def auroc_figure(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Figure
             at += 1
         at += 1
     axes.axvline(0.5, color=NEUTRAL, lw=0.8, ls="--")
-    axes.set(xlim=(0, 1), ylim=(at - 0.5, -1), yticks=[], xlabel="AUROC (95 % interval, patient-clustered)")
-    axes.set_title("Discrimination on the test split, all cohorts together", loc="left")
+    axes.set(xlim=(0, 1), ylim=(at - 0.5, -1), yticks=[], xlabel=f"AUROC ({level} interval, patient-clustered)")
+    axes.set_title(f"Discrimination on the {part}, all cohorts together", loc="left")
     axes.spines[["left", "top", "right"]].set_visible(False)
     return figure
 
@@ -69,10 +73,12 @@ def _forest_line(axes: Axes, at: float, row: Mapping[str, float | str], name: st
         fill = "white" if row["status"] == "low_count" else colour
         axes.plot(float(row["value"]), at, "o", color=colour, markerfacecolor=fill, ms=6)
         counts = f"{row['value']:.2f}   {counts}"
+        if not math.isfinite(float(row["ci_low"])):
+            counts += "  no interval"
     axes.text(1.02, at, counts, transform=left, va="center", fontsize=8)
 
 
-def calibration_figure(predictions: pd.DataFrame, names: Mapping[str, str], n_bins: int) -> Figure:
+def calibration_figure(predictions: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Figure:
     """One reliability panel per task, before and after recalibration, with slope and counts.
 
     Args:
@@ -85,13 +91,14 @@ def calibration_figure(predictions: pd.DataFrame, names: Mapping[str, str], n_bi
     figure = Figure(figsize=(2.6 * columns, 2.75 * n_rows + 0.6), layout="constrained")
     panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
     for axes, task in zip(panels, tasks, strict=False):
-        _calibration_panel(axes, predictions[predictions["task"] == task], n_bins)
+        _calibration_panel(axes, predictions[predictions["task"] == task], config.reliability_bins)
         axes.set_title(names[task], fontsize=8)
     for axes in panels[len(tasks) :]:
         axes.set_visible(False)
     figure.supxlabel("Predicted risk (mean of bin)", fontsize=9)
     figure.supylabel("Observed share", fontsize=9)
-    figure.suptitle("Calibration on the test split: model (blue), recalibrated on validation (green)", fontsize=10)
+    part = part_text(predictions, config)
+    figure.suptitle(f"Calibration on the {part}: model (blue), recalibrated on validation (green)", fontsize=10)
     return figure
 
 
@@ -113,18 +120,21 @@ def _calibration_panel(axes: Axes, rows: pd.DataFrame, n_bins: int) -> None:
         axes.scatter(curve.predicted, curve.observed, s=sizes, color=colour, marker=marker, alpha=0.8)
     line = calibration_line(known.label, known.probability)
     notes.append("slope undefined" if line is None else f"slope {line.slope:.2f}")
+    if known.recalibration_is_flat:
+        notes.append("recalibration flat")
     axes.text(0.03, 0.97, "\n".join(notes), transform=axes.transAxes, va="top", fontsize=7)
 
 
-def decision_curve_figure(decision_curves: pd.DataFrame, names: Mapping[str, str], title: str) -> Figure:
+def decision_curve_figure(decision_curves: pd.DataFrame, names: Mapping[str, str], title: str, level: str) -> Figure:
     """One panel per task: acting on the model against treating all and treating none.
 
-    The recalibrated risk is drawn where there is one. The axis is cut below so that curves stay readable;
-    how many thresholds fall under it is written in the panel.
+    The recalibrated risk is drawn where there is one and it still tells patients apart. The axis is cut below so
+    that curves stay readable; how many thresholds fall under it is written in the panel.
 
     Args:
         decision_curves: rows of one cohort and of the tasks wanted, as `net_benefit.decision_table` makes
         them.
+        level: the confidence level of the band, such as `95 %`.
     """
     tasks = list(dict.fromkeys(decision_curves["task"]))
     columns = min(4, max(len(tasks), 1))
@@ -132,7 +142,7 @@ def decision_curve_figure(decision_curves: pd.DataFrame, names: Mapping[str, str
     figure = Figure(figsize=(3.4 * columns, 2.9 * n_rows + 0.9), layout="constrained")
     panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
     for axes, task in zip(panels, tasks, strict=False):
-        _decision_panel(axes, decision_curves[decision_curves["task"] == task])
+        _decision_panel(axes, decision_curves[decision_curves["task"] == task], level)
         axes.set_title(names[task], fontsize=9)
         axes.set_xlabel("risk threshold (%)", fontsize=8)
         axes.set_ylabel("net benefit", fontsize=8)
@@ -145,7 +155,7 @@ def decision_curve_figure(decision_curves: pd.DataFrame, names: Mapping[str, str
     return figure
 
 
-def _decision_panel(axes: Axes, rows: pd.DataFrame) -> None:
+def _decision_panel(axes: Axes, rows: pd.DataFrame, level: str) -> None:
     first = rows.iloc[0]
     counts = f"n+ {int(first['n_pos'])}  n\N{MINUS SIGN} {int(first['n_neg'])}"
     axes.tick_params(labelsize=8)
@@ -162,18 +172,20 @@ def _decision_panel(axes: Axes, rows: pd.DataFrame) -> None:
     percent = rows["threshold"] * 100.0
     prevalence = float(first["n_pos"]) / float(first["n"])
     floor = -max(0.25 * prevalence, 0.03)
-    recalibrated = "_recalibrated" if rows["net_benefit_recalibrated"].notna().all() else ""
+    is_flat = bool(first["recalibration_is_flat"])
+    recalibrated = "_recalibrated" if rows["net_benefit_recalibrated"].notna().all() and not is_flat else ""
     axes.plot(percent, rows["treat_all"], color="#D55E00", lw=1.2, ls="--", label="treat all")
     axes.axhline(0.0, color="black", lw=1.0, ls=":", label="treat none")
     if recalibrated:
         axes.plot(percent, rows["net_benefit"], color=MODEL_COLOUR, lw=1.0, alpha=0.6, label="model as trained")
     colour = RECALIBRATED_COLOUR if recalibrated else MODEL_COLOUR
-    label = "model, recalibrated (95 % band)" if recalibrated else "model (95 % band)"
+    label = f"model, recalibrated ({level} band)" if recalibrated else f"model ({level} band)"
     low, high = rows["ci_low" + recalibrated], rows["ci_high" + recalibrated]
     axes.fill_between(percent, low, high, color=colour, alpha=0.18, lw=0)
     axes.plot(percent, rows["net_benefit" + recalibrated], color=colour, lw=1.6, label=label)
     below = int((rows["net_benefit" + recalibrated] < floor).sum())
     note = f"\n{below} thresholds below the axis" if below else ""
+    note += "\nrecalibration flat, not drawn" if is_flat else ""
     flag = {"low_count": " (low count)", "one_class": " (one class)"}.get(str(first["status"]), "")
     axes.text(0.97, 0.96, counts + flag + note, transform=axes.transAxes, ha="right", va="top", fontsize=7)
     axes.set(ylim=(floor, 1.15 * max(prevalence, 0.05)), xlim=(percent.min(), percent.max()))

@@ -19,7 +19,8 @@ def decision_table(predictions: pd.DataFrame, groups: Mapping[str, str], config:
     """Net benefit of every cohort, and of all together, one row per cohort, task and threshold.
 
     Columns: cohort, task, group, threshold, net_benefit with ci_low and ci_high, treat_all, treat_none,
-    standardized_net_benefit, the same of the recalibrated risk (suffix `_recalibrated`), counts and status.
+    standardized_net_benefit, the same of the recalibrated risk (suffix `_recalibrated`), whether recalibration
+    left one risk for everybody (recalibration_is_flat), counts and status.
     The net benefit of a task without known labels is NaN.
     """
     thresholds = percent_thresholds(*config.thresholds_percent)
@@ -40,6 +41,7 @@ def _columns(
     """Curve columns of one task; NaN throughout where there is no curve."""
     draws = patient_draws(known.patient, config.bootstrap_draws, np.random.default_rng(config.seed))
     columns: dict[str, NDArray[np.float64] | float] = {"treat_all": np.nan, "treat_none": np.nan}
+    columns["recalibration_is_flat"] = known.recalibration_is_flat
     for suffix, risk in (("", known.probability), ("_recalibrated", known.calibrated)):
         names = [name + suffix for name in ("net_benefit", "ci_low", "ci_high", "standardized_net_benefit")]
         if not len(risk) or np.isnan(risk).any():

@@ -1,7 +1,7 @@
 """The predictions table: how it is made, and what a table from elsewhere must hold to be assessed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 STUDY_COLUMNS = ("study_key", "patient_key", "cohort", "split")
 REQUIRED = ("study_key", "patient_key", "task", "label", "probability")
+NUMBERS = ("label", "logit", "probability", "probability_calibrated", "threshold_youden")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -89,38 +90,56 @@ def checked_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     """A predictions table, ours or another system's, with labels Int8 and every optional column present.
 
     Labels of -1 become unknown. Absent: logit is taken from probability, cohort is `all`, split is unknown,
-    probability_calibrated is NaN.
+    probability_calibrated and threshold_youden are NaN.
 
     Raises:
         LabelTableError: a required column is absent, a row is doubled, a label is not 1, 0 or unknown, or a
-            probability is missing or outside [0, 1].
+            probability is missing or outside [0, 1], text stands where a number belongs, or a task has two
+            thresholds.
     """
     if absent := [column for column in REQUIRED if column not in predictions]:
         raise LabelTableError(f"predictions: columns absent: {absent}; required are {list(REQUIRED)}")
-    label = predictions["label"].astype("Float64")
-    label = label.mask(label == -1.0)
-    probability = predictions["probability"].astype("Float64")
-    problems = {
-        "label is not 1, 0 or unknown (empty or -1)": ~label.isin([0.0, 1.0]) & label.notna(),
-        "probability is missing": probability.isna(),
-        "probability is outside [0, 1]": ((probability < 0) | (probability > 1)).fillna(False),
-        "study and task stand in more than one row": predictions.duplicated(["study_key", "task"], keep=False),
-        "patient_key is missing": predictions["patient_key"].isna(),
-    }
-    found = [f"{text} ({int(rows.sum())} rows)" for text, rows in problems.items() if rows.any()]
+    numbers = {name: _as_numbers(predictions[name]) for name in NUMBERS if name in predictions}
+    found = [f"{text} ({int(rows.sum())} rows)" for text, rows in _problems(predictions, numbers) if rows.any()]
     if found:
         raise LabelTableError(f"predictions of {len(predictions)} rows are refused: " + "; ".join(found))
-    risk = probability.to_numpy(dtype=np.float64)
-    checked = predictions.assign(label=label.astype("Int8"), probability=risk)
+    floats = {name: values.to_numpy(dtype=np.float64, na_value=np.nan) for name, values in numbers.items()}
+    label = numbers["label"].mask(numbers["label"] == -1.0).astype("Int8")
+    checked = predictions.assign(**floats | {"label": label})
     if "cohort" not in checked:
         checked["cohort"] = pd.array(["all"] * len(checked), dtype="string")
     if "split" not in checked:
         checked["split"] = pd.array([None] * len(checked), dtype="string")
     if "logit" not in checked:
-        checked["logit"] = to_logit(risk)
+        checked["logit"] = to_logit(floats["probability"])
     if "probability_calibrated" not in checked:
         checked["probability_calibrated"] = np.nan
+    if "threshold_youden" not in checked:
+        checked["threshold_youden"] = np.nan
     return checked
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """A column as Float64; text that is no number is missing, and `_problems` counts it."""
+    return pd.to_numeric(column, errors="coerce").astype("Float64")
+
+
+def _problems(predictions: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> Iterator[tuple[str, pd.Series]]:
+    """What is wrong, and the rows where it is."""
+    for name, values in numbers.items():
+        blank = predictions[name].astype("string").str.strip().eq("").fillna(False)
+        yield f"{name} is not a number", values.isna() & predictions[name].notna() & ~blank
+        if name.startswith("probability"):
+            yield f"{name} is outside [0, 1]", ((values < 0) | (values > 1)).fillna(False)
+    label, probability = numbers["label"], predictions["probability"]
+    yield "label is not 1, 0 or unknown (empty or -1)", ~label.isin([0.0, 1.0, -1.0]) & label.notna()
+    missing = probability.isna() | probability.astype("string").str.strip().eq("").fillna(False)
+    yield "probability is missing", missing
+    yield "study and task stand in more than one row", predictions.duplicated(["study_key", "task"], keep=False)
+    yield "patient_key is missing", predictions["patient_key"].isna()
+    if "threshold_youden" in numbers:
+        of_task = numbers["threshold_youden"].groupby(predictions["task"])
+        yield "a task has several values of threshold_youden", of_task.transform("nunique") > 1
 
 
 def of_split(predictions: pd.DataFrame, split: str) -> pd.DataFrame:

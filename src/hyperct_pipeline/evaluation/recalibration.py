@@ -50,8 +50,9 @@ def fit_calibration(predictions: pd.DataFrame, min_class_count: int) -> Calibrat
     """Per task a line on the logit and the Youden threshold on `probability`, from the validation split
     alone.
 
-    Method `platt` with min_class_count studies of each class, `intercept` (slope 1) with at least one of
-    each, otherwise null with the status. A task without a calibrator keeps an unknown calibrated
+    Method `platt` with min_class_count studies of each class, or `flat` where the line would not rise with the
+    score (slope 0: everybody gets the prevalence, so nothing is left to decide by); `intercept` (slope 1) with
+    at least one of each; otherwise null with the status. A task without a calibrator keeps an unknown calibrated
     probability.
 
     Raises:
@@ -74,7 +75,7 @@ def _fit_task(rows: pd.DataFrame, min_class_count: int) -> dict[str, Any]:
     enough = min(n_pos, n - n_pos) >= min_class_count
     line = calibration.platt_line(label, score) if enough else calibration.intercept_line(label, score)
     return {
-        "method": None if line is None else ("platt" if enough else "intercept"),
+        "method": _method(line, enough),
         "slope": None if line is None else line.slope,
         "intercept": None if line is None else line.intercept,
         "threshold_youden": discrimination.youden_threshold(label, known["probability"].to_numpy()),
@@ -85,15 +86,25 @@ def _fit_task(rows: pd.DataFrame, min_class_count: int) -> dict[str, Any]:
     }
 
 
+def _method(line: calibration.Line | None, enough: bool) -> str | None:
+    if line is None:
+        return None
+    if not enough:
+        return "intercept"
+    return "platt" if line.slope > 0 else "flat"
+
+
 def apply_calibration(predictions: pd.DataFrame, calibrators: Calibration) -> pd.DataFrame:
-    """A copy with probability_calibrated filled; NaN for tasks without a calibrator."""
-    calibrated = np.full(len(predictions), np.nan)
+    """A copy with probability_calibrated and the task's threshold_youden; NaN for tasks without them."""
+    calibrated, threshold = np.full(len(predictions), np.nan), np.full(len(predictions), np.nan)
     for task, fitted in calibrators.items():
+        rows = (predictions["task"] == task).to_numpy(dtype=bool)
+        if fitted["threshold_youden"] is not None:
+            threshold[rows] = fitted["threshold_youden"]
         if fitted["slope"] is not None:
-            rows = (predictions["task"] == task).to_numpy(dtype=bool)
             line = calibration.Line(fitted["slope"], fitted["intercept"])
             calibrated[rows] = calibration.apply_line(line, predictions["logit"].to_numpy()[rows])
-    return predictions.assign(probability_calibrated=calibrated)
+    return predictions.assign(probability_calibrated=calibrated, threshold_youden=threshold)
 
 
 def split_digest(rows: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline import __version__
 from hyperct_pipeline.evaluation import report_tables as tables
-from hyperct_pipeline.evaluation.assessment import MACRO_RULE
+from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, AssessConfig
 
 TEMPLATES = Path(__file__).parent / "templates"
 SOFTWARE = ("torch", "timm", "SimpleITK", "pydicom", "numpy", "scipy", "pandas", "kedro", "mlflow")
@@ -54,6 +54,7 @@ class Evidence:
     cohort_flow: pd.DataFrame
     harmonization_report: pd.DataFrame
     training_history: Mapping[str, Mapping[str, object]]
+    calibration: Mapping[str, Mapping[str, Any]]  # as `recalibration.fit_calibration` made it
     metrics_full: pd.DataFrame
     metrics: pd.DataFrame
     decision_curves: pd.DataFrame
@@ -74,7 +75,9 @@ class Pictures:
     saliency_overview: bytes
 
 
-def render_report(evidence: Evidence, pictures: Pictures, names: Mapping[str, str], config: ReportConfig) -> str:
+def render_report(
+    evidence: Evidence, pictures: Pictures, names: Mapping[str, str], config: ReportConfig, assess: AssessConfig
+) -> str:
     """The report as one HTML document; every text from data is escaped.
 
     Args:
@@ -82,6 +85,7 @@ def render_report(evidence: Evidence, pictures: Pictures, names: Mapping[str, st
         pictures: figures.
         names: task -> display name, in the order of the tables.
         config: what only people know.
+        assess: how the metrics were made.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -93,13 +97,14 @@ def render_report(evidence: Evidence, pictures: Pictures, names: Mapping[str, st
     environment.filters["png"] = png_source
     return environment.get_template("report.html.j2").render(
         config=config,
+        assess=assess,
         card=evidence.model_card,
         pictures=pictures,
-        tables=report_tables_of(evidence, names, config),
-        summary=headline(evidence.metrics_full),
+        tables=report_tables_of(evidence, names, config, assess),
+        summary=headline(evidence.metrics_full, assess.level_text),
         undefined_tasks=undefined_tasks(evidence.metrics, names),
         macro_rule=MACRO_RULE,
-        limitations=[*limitations_of(evidence), *config.limitations],
+        limitations=[*limitations_of(evidence, assess.split), *config.limitations],
         references=REFERENCES,
         version=__version__,
         software=software_versions(),
@@ -113,8 +118,11 @@ def png_source(content: bytes) -> Markup:
     return Markup("data:image/png;base64,") + Markup(base64.b64encode(content).decode())
 
 
-def report_tables_of(evidence: Evidence, names: Mapping[str, str], config: ReportConfig) -> dict[str, tables.Table]:
+def report_tables_of(
+    evidence: Evidence, names: Mapping[str, str], config: ReportConfig, assess: AssessConfig
+) -> dict[str, tables.Table]:
     """Every table of the report by the name the template uses."""
+    methods = {task: fitted["method"] for task, fitted in evidence.calibration.items()}
     card = {key: value for key, value in evidence.model_card.items() if key != "licence_notice"}
     return {
         "cohorts": tables.cohort_table(evidence.study_index),
@@ -122,34 +130,41 @@ def report_tables_of(evidence: Evidence, names: Mapping[str, str], config: Repor
         "prevalence": tables.prevalence_table(evidence.study_index, names),
         "harmonization": tables.frame_table(evidence.harmonization_report, "Harmonization of the label tables"),
         "history": tables.history_table(evidence.training_history),
-        "macro": tables.macro_table(evidence.metrics_full),
-        "discrimination": tables.discrimination_table(evidence.metrics_full, names),
-        "by_cohort": tables.cohort_auroc_table(evidence.metrics_full, names),
-        "calibration": tables.calibration_table(evidence.metrics_full, names),
+        "macro": tables.macro_table(evidence.metrics_full, assess.level_text),
+        "discrimination": tables.discrimination_table(evidence.metrics_full, names, assess),
+        "by_cohort": tables.cohort_auroc_table(evidence.metrics_full, names, assess.level_text),
+        "thresholds": tables.threshold_table(evidence.metrics_full, names, assess.level_text),
+        "calibration": tables.calibration_table(evidence.metrics_full, methods, names, assess.split),
         "decision": tables.decision_report_table(evidence.decision_curves, names, config.decision_group),
         "lora": tables.lora_table(evidence.lora_pca, names),
         "card": tables.facts_table(card, "Model card"),
     }
 
 
-def headline(metrics_full: pd.DataFrame) -> list[Sequence[str]]:
+def headline(metrics_full: pd.DataFrame, level: str) -> list[Sequence[str]]:
     """Mean AUROC of each task group over all cohorts: group, value with interval, tasks."""
-    return [row[1:] for row in tables.macro_table(metrics_full).rows if row[0] == "all cohorts"]
+    return [row[1:] for row in tables.macro_table(metrics_full, level).rows if row[0] == "all cohorts"]
 
 
 def undefined_tasks(metrics: pd.DataFrame, names: Mapping[str, str]) -> list[tuple[str, str]]:
     """Tasks without an AUROC and why."""
-    rows = metrics[(metrics["metric"] == "auc") & metrics["value"].isna()]
+    rows = _areas(metrics)
+    rows = rows[rows["value"].isna()]
     return [(names[str(row["task"])], tables.STATUS_TEXT[row["status"]]) for row in rows.to_dict("records")]
 
 
-def limitations_of(evidence: Evidence) -> list[str]:
+def _areas(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The AUROC rows of tasks; the group means are no tasks."""
+    return metrics[(metrics["metric"] == "auc") & ~metrics["task"].isin(MACRO.values())]
+
+
+def limitations_of(evidence: Evidence, split: str) -> list[str]:
     """What the software itself can say against the numbers."""
-    area = evidence.metrics[evidence.metrics["metric"] == "auc"]
+    area = _areas(evidence.metrics)
     few, none = int((area["status"] == "low_count").sum()), int(area["value"].isna().sum())
     found = [
-        f"{few} of {len(area)} tasks have fewer than 10 positives or negatives in the test split, and {none} have "
-        "no defined AUROC; their numbers carry little weight.",
+        f"{few} of {len(area)} tasks have fewer than 10 positives or negatives in the {split} split, and {none} "
+        "have no defined AUROC; their numbers carry little weight.",
         "Echo-derived labels exist only for patients who had an echocardiogram: prevalence and net benefit are "
         "those of referred patients, not of everyone scanned.",
         "Several cardiac labels share measurements (for example left atrial volume), so their results are not "

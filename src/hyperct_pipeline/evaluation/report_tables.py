@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hyperct_pipeline.evaluation.assessment import ALL, MACRO
+from hyperct_pipeline.evaluation.assessment import ALL, MACRO, AssessConfig
 
 DASH = "\N{EN DASH}"
 STATUS_TEXT = {
@@ -14,6 +14,11 @@ STATUS_TEXT = {
     "low_count": "fewer than 10 of a class",
     "one_class": "one class only",
     "no_labels": "no known label",
+}
+METHOD_TEXT = {
+    "platt": "Platt",
+    "intercept": "mean risk only",
+    "flat": "flat: the prevalence for everybody",
 }
 DECISION_PERCENT = (5, 10, 20, 30, 50)  # thresholds in the report's table; all are in decision_curves.csv
 
@@ -37,9 +42,11 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """`0.81 (0.70 to 0.89)`."""
-    limits = f" ({low:.2f} to {high:.2f})" if np.isfinite(low) and np.isfinite(high) else ""
-    return number(value, 2) + limits
+    """`0.81 (0.70 to 0.89)`; a value whose limits are undefined says so."""
+    if pd.isna(value):
+        return DASH
+    limits = "interval undefined" if pd.isna(low) or pd.isna(high) else f"{low:.2f} to {high:.2f}"
+    return f"{number(value, 2)} ({limits})"
 
 
 def frame_table(frame: pd.DataFrame, caption: str) -> Table:
@@ -86,7 +93,7 @@ def prevalence_table(index: pd.DataFrame, names: Mapping[str, str]) -> Table:
     return Table("Positive / known labels per task", ["Task", *(split.capitalize() for split in splits)], rows)
 
 
-def macro_table(metrics_full: pd.DataFrame) -> Table:
+def macro_table(metrics_full: pd.DataFrame, level: str) -> Table:
     """Mean AUROC of the task groups in each cohort, with the number of tasks it rests on."""
     part = metrics_full[metrics_full["task"].isin(MACRO.values())]
     cells = {(row["cohort"], row["task"], row["metric"]): row for row in part.to_dict("records")}
@@ -98,7 +105,9 @@ def macro_table(metrics_full: pd.DataFrame) -> Table:
             interval = with_interval(auc["value"], auc["ci_low"], auc["ci_high"])
             place = "all cohorts" if cohort == ALL else str(cohort)
             rows.append([place, group, interval, f"{defined} of {total}"])
-    return Table("Mean AUROC by task group", ["Cohort", "Tasks", "Mean AUROC (95 % interval)", "Tasks defined"], rows)
+    return Table(
+        "Mean AUROC by task group", ["Cohort", "Tasks", f"Mean AUROC ({level} interval)", "Tasks defined"], rows
+    )
 
 
 def _wide(metrics_full: pd.DataFrame, cohort: str = ALL) -> pd.DataFrame:
@@ -110,7 +119,7 @@ def _wide(metrics_full: pd.DataFrame, cohort: str = ALL) -> pd.DataFrame:
     return counts.join(pd.DataFrame(values))
 
 
-def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Table:
+def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig) -> Table:
     """Discrimination of every task over all cohorts together."""
     rows = []
     for task, of in _wide(metrics_full).iterrows():
@@ -119,13 +128,31 @@ def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -
         metrics = ("auprc", "prevalence", "sens_at_spec_90", "sens_at_spec_95")
         values = [number(of[key]) for key in metrics]
         rows.append([names[str(task)], *counts, area, *values, STATUS_TEXT[str(of["status"])]])
-    columns = ["Task", "Positive", "Negative", "Unknown", "Patients", "AUROC (95 % interval)", "AUPRC"]
+    columns = ["Task", "Positive", "Negative", "Unknown", "Patients", f"AUROC ({assess.level_text} interval)", "AUPRC"]
     tail = ["Prevalence", "Sensitivity at 90 % specificity", "at 95 %", "Note"]
-    return Table("Discrimination, test split, all cohorts", [*columns, *tail], rows)
+    return Table(f"Discrimination, {assess.split} split, all cohorts", [*columns, *tail], rows)
 
 
-def calibration_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Table:
-    """Calibration of every task over all cohorts: as trained, and recalibrated on validation."""
+def threshold_table(metrics_full: pd.DataFrame, names: Mapping[str, str], level: str) -> Table:
+    """What calling a study positive from the validation threshold on does, over all cohorts."""
+    metrics = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
+    part = metrics_full[(metrics_full["cohort"] == ALL) & ~metrics_full["task"].isin(MACRO.values())]
+    cells = {(row["task"], row["metric"]): row for row in part.to_dict("records")}
+    rows = []
+    for task in dict.fromkeys(part["task"]):
+        threshold = cells[task, "threshold_youden"]
+        shares = [cells[task, metric] for metric in metrics]
+        texts = [with_interval(of["value"], of["ci_low"], of["ci_high"]) for of in shares]
+        note = "no threshold from validation" if pd.isna(threshold["value"]) else STATUS_TEXT[threshold["status"]]
+        rows.append([names[str(task)], number(threshold["value"]), *texts, note])
+    columns = ["Task", "Threshold", *(f"{title} ({level} interval)" for title in metrics.values()), "Note"]
+    return Table("Calls at the threshold chosen on validation (Youden), all cohorts", columns, rows)
+
+
+def calibration_table(
+    metrics_full: pd.DataFrame, methods: Mapping[str, str | None], names: Mapping[str, str], split: str
+) -> Table:
+    """Calibration of every task over all cohorts: as trained, and recalibrated on validation by the method named."""
     keys = {
         "brier": "Brier",
         "calibration_slope": "Slope",
@@ -137,14 +164,19 @@ def calibration_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> T
     both = [*keys, *(f"{key}_recalibrated" for key in keys)]
     wide = wide.reindex(columns=[*wide.columns, *(key for key in both if key not in wide)])
     rows = [
-        [names[str(task)], *(number(of[key]) for key in both), STATUS_TEXT[str(of["status"])]]
+        [
+            names[str(task)],
+            *(number(of[key]) for key in both),
+            METHOD_TEXT.get(methods.get(str(task)) or "", DASH),
+            STATUS_TEXT[str(of["status"])],
+        ]
         for task, of in wide.iterrows()
     ]
     titles = [*keys.values(), *(f"{title}, recalibrated" for title in keys.values())]
-    return Table("Calibration, test split, all cohorts", ["Task", *titles, "Note"], rows)
+    return Table(f"Calibration, {split} split, all cohorts", ["Task", *titles, "Recalibration", "Note"], rows)
 
 
-def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> Table:
+def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], level: str) -> Table:
     """AUROC of every task in each cohort."""
     part = metrics_full[(metrics_full["metric"] == "auc") & ~metrics_full["task"].isin(MACRO.values())]
     cohorts = [cohort for cohort in dict.fromkeys(part["cohort"]) if cohort != ALL]
@@ -154,7 +186,7 @@ def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str]) -> 
         found = [cells.get((task, cohort)) for cohort in cohorts]
         texts = [with_interval(c["value"], c["ci_low"], c["ci_high"]) if c else DASH for c in found]
         rows.append([names[str(task)], *texts])
-    return Table("AUROC (95 % interval) by cohort", ["Task", *map(str, cohorts)], rows)
+    return Table(f"AUROC ({level} interval) by cohort", ["Task", *map(str, cohorts)], rows)
 
 
 def decision_report_table(decision_curves: pd.DataFrame, names: Mapping[str, str], group: str) -> Table:

@@ -17,11 +17,12 @@ LOW_COUNT = 10  # studies of either class below which a task's numbers carry the
 
 
 class Interval(NamedTuple):
-    """A value with its confidence limits; a limit that the data cannot estimate is None."""
+    """A value with its confidence limits and how they were made; limits the data cannot estimate are None."""
 
     value: float
     low: float | None
     high: float | None
+    method: str
 
 
 def known_labels(label: ArrayLike) -> NDArray[np.bool_]:
@@ -78,8 +79,10 @@ def auroc_interval(label: ArrayLike, score: ArrayLike, patient: ArrayLike, level
 
     With one study per patient this is DeLong's variance. Where the AUROC is 0 or 1 the variance vanishes
     although the uncertainty does not: the limit is then the exact binomial one for as many pairs of a
-    positive and a negative as can be formed without using a patient twice. With a class seen in a single
-    patient the limits are None.
+    positive and a negative as can be formed without using a patient twice. The limits are None where a class
+    is seen in a single patient (`undefined_single_patient`), and where the variance is not above zero
+    (`undefined_variance`): for a constant score, and in small samples whose covariance term cancels the
+    others. An interval without width would claim a certainty that is not there.
 
     Sources: Obuchowski, Biometrics 1997;53:567 (clusters); DeLong et al., Biometrics 1988;44:837; Pepe 2003,
     section 5.2 (logit scale).
@@ -92,14 +95,18 @@ def auroc_interval(label: ArrayLike, score: ArrayLike, patient: ArrayLike, level
     area = float(of_positives.mean())
     clusters_pos, clusters_neg = (len(np.unique(cluster[side])) for side in (positive, ~positive))
     if min(clusters_pos, clusters_neg) < 2:
-        return Interval(area, None, None)
+        return Interval(area, None, None, "undefined_single_patient")
     if area in (0.0, 1.0):
         pairs = min(clusters_pos, clusters_neg, len(np.unique(cluster)) // 2)
         bound = float(((1.0 - level) / 2.0) ** (1.0 / pairs))
-        return Interval(area, bound, 1.0) if area == 1.0 else Interval(area, 0.0, 1.0 - bound)
+        low, high = (bound, 1.0) if area == 1.0 else (0.0, 1.0 - bound)
+        return Interval(area, low, high, "exact_binomial")
     variance = _clustered_variance(positive, cluster, of_positives - area, of_negatives - area)
+    if variance is None:
+        return Interval(area, None, None, "undefined_variance")
     half = float(ndtri(0.5 + level / 2.0)) * np.sqrt(variance) / (area * (1.0 - area))
-    return Interval(area, float(expit(logit(area) - half)), float(expit(logit(area) + half)))
+    low, high = float(expit(logit(area) - half)), float(expit(logit(area) + half))
+    return Interval(area, low, high, "obuchowski_logit")
 
 
 def _clustered_variance(
@@ -107,8 +114,11 @@ def _clustered_variance(
     cluster: NDArray[np.int64],
     excess_pos: NDArray[np.float64],
     excess_neg: NDArray[np.float64],
-) -> float:
-    """Obuchowski's variance of the AUROC from the placements' deviations, summed within patients."""
+) -> float | None:
+    """Obuchowski's variance of the AUROC from the placements' deviations, summed within patients.
+
+    None where it is not above zero, rounding included.
+    """
     n_clusters = int(cluster.max()) + 1
     m, n = len(excess_pos), len(excess_neg)
     sum_pos = np.bincount(cluster[positive], weights=excess_pos, minlength=n_clusters)
@@ -117,8 +127,10 @@ def _clustered_variance(
     s_pos = with_pos / (with_pos - 1) / m * float(sum_pos @ sum_pos)
     s_neg = with_neg / (with_neg - 1) / n * float(sum_neg @ sum_neg)
     s_both = n_clusters / (n_clusters - 1) * float(sum_pos @ sum_neg)
-    # the covariance term may outweigh the others in tiny samples; a variance is not below zero
-    return max(s_pos / m + s_neg / n + 2.0 * s_both / (m * n), 0.0)
+    terms = (s_pos / m, s_neg / n, 2.0 * s_both / (m * n))
+    # deviations that should be 0 are about 1e-16 after rounding, so their squares are about 1e-32
+    rounding = max(1e-12 * sum(map(abs, terms)), 1e-28)
+    return sum(terms) if sum(terms) > rounding else None
 
 
 def weighted_auroc(

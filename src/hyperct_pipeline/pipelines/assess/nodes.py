@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hyperct_pipeline.evaluation.assessment import ALL, AssessConfig, metrics_table, primary_metrics
+from hyperct_pipeline.evaluation.assessment import ALL, AssessConfig, metrics_table, part_text, primary_metrics
 from hyperct_pipeline.evaluation.net_benefit import decision_cohorts, decision_table
 from hyperct_pipeline.evaluation.predictions import checked_predictions, of_split
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
@@ -52,11 +52,11 @@ def draw_figures(
     names = {task: catalogue.name_of(task) for task in catalogue.ids}
     of_group = decision_curves_full[decision_curves_full["group"] == config.decision_group]
     return (
-        figures.auroc_figure(metrics_full, names),
-        figures.calibration_figure(assessed, names, config.reliability_bins),
+        figures.auroc_figure(metrics_full, names, part_text(assessed, config), config.level_text),
+        figures.calibration_figure(assessed, names, config),
         {
             cohort: figures.decision_curve_figure(
-                of_group[of_group["cohort"] == cohort], names, f"Decision curves, cohort {cohort}"
+                of_group[of_group["cohort"] == cohort], names, f"Decision curves, cohort {cohort}", config.level_text
             )
             for cohort in decision_cohorts(assessed, config)
         },

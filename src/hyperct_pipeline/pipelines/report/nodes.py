@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.evaluation.assessment import AssessConfig
 from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 
@@ -15,6 +16,7 @@ def write_report(
     label_prevalence: bytes,
     training_history: dict[str, dict[str, Any]],
     training_curves: bytes,
+    calibration: dict[str, dict[str, Any]],
     metrics_full: pd.DataFrame,
     metrics: pd.DataFrame,
     decision_curves: pd.DataFrame,
@@ -27,14 +29,18 @@ def write_report(
     model_card: dict[str, Any],
     task_catalogue: TaskCatalogueConfig,
     config: ReportConfig,
+    assess: AssessConfig,
 ) -> str:
-    """The report as HTML."""
+    """The report as HTML, with the history of the latest training alone."""
+    from hyperct_pipeline.training.history import current_rows  # brings torch, without which kedro starts
+
     catalogue = load_catalogue(task_catalogue)
     evidence = Evidence(
         study_index=study_index,
         cohort_flow=cohort_flow,
         harmonization_report=harmonization_report,
-        training_history=training_history,
+        training_history=current_rows(training_history),
+        calibration=calibration,
         metrics_full=metrics_full,
         metrics=metrics,
         decision_curves=decision_curves,
@@ -51,4 +57,4 @@ def write_report(
         saliency_overview=saliency_overview,
     )
     names = {task: catalogue.name_of(task) for task in catalogue.ids}
-    return render_report(evidence, pictures, names, config)
+    return render_report(evidence, pictures, names, config, assess)

@@ -13,6 +13,7 @@ INPUTS = (
     "label_prevalence",
     "training_history",
     "training_curves",
+    "calibration",
     "metrics_full",
     "metrics",
     "decision_curves",
@@ -29,5 +30,5 @@ INPUTS = (
 def create_pipeline(**kwargs: Any) -> Pipeline:
     """One node: everything in, one page out."""
     inputs = {name: name for name in INPUTS}
-    parameters = {"task_catalogue": "params:task_catalogue", "config": "params:report"}
+    parameters = {"task_catalogue": "params:task_catalogue", "config": "params:report", "assess": "params:assess"}
     return pipeline([node(nodes.write_report, inputs | parameters, "report_html", name="write_report")], tags="report")
