@@ -14,7 +14,7 @@ from hyperct_pipeline.dicom.conversion import ConvertConfig, Row, convert_all, c
 from hyperct_pipeline.dicom.gate import GateConfig, stack_affine
 from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.selection import ChosenSeries, select_series
-from hyperct_pipeline.errors import ArchiveError
+from hyperct_pipeline.errors import ArchiveError, StoreError
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 from hyperct_pipeline.volumes.volume import Volume, read_nifti
 
@@ -209,3 +209,11 @@ def test_a_limit_costs_one_row(write_series, tmp_path: Path, config, limit) -> N
     ((key, row),) = convert_all([chosen], tmp_path, tmp_path / "nifti", replace(config, **limit))
     assert (key, row["status"]) == (chosen.key, "failed")
     assert row["reason_codes"] in ("MEMORY_LIMIT", "TIME_LIMIT") and row["message"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(write_series, tmp_path: Path, config) -> None:
+    write_series(HU)
+    (tmp_path / "nifti").write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match="cannot be written") as caught:
+        list(convert_all([choose(tmp_path / "archive", config)], tmp_path, tmp_path / "nifti", config))
+    assert str(tmp_path) not in str(caught.value)

@@ -32,7 +32,7 @@ from hyperct_pipeline.dicom.nifti_volume import read_volume
 from hyperct_pipeline.dicom.reasons import message_of
 from hyperct_pipeline.dicom.selection import ChosenSeries, SelectionConfig
 from hyperct_pipeline.dicom.volume_file import FASTEST_LEVEL, SMALLEST_LEVEL, Written, remove_abandoned, write_volume
-from hyperct_pipeline.errors import ArchiveError
+from hyperct_pipeline.errors import ArchiveError, StoreError
 from hyperct_pipeline.study_workers import Failure, WorkersConfig, run_studies
 from hyperct_pipeline.study_workers.config import WORKER_SETTINGS
 from hyperct_pipeline.volumes.volume import Volume, orientation_of, to_ras
@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 # Part of the settings digest: raise it when the same input gives other voxels.
 CONVERTER_VERSION = "3"
 _WARM_MODULES = ("SimpleITK", "pydicom.pixels.decoders", "scipy.linalg")
+
+OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
 
 Row = dict[str, Any]
 
@@ -82,6 +84,7 @@ def convert_all(
 
     Raises:
         ArchiveError: the archive went away meanwhile.
+        StoreError: volumes cannot be written.
     """
     remove_abandoned(folder, config.time_limit_s)
     work = partial(convert_series, folder=folder, config=config)
@@ -96,6 +99,11 @@ def convert_all(
                 "The DICOM archive can no longer be read: is the share still mounted? "
                 "Finished studies are kept; run again to go on."
             )
+        if row["reason_codes"] == OUTPUT_UNWRITABLE:
+            raise StoreError(
+                "The folder of volumes under data_root cannot be written: is the disk full? "
+                "Finished studies are kept; run again to go on."
+            )
         yield series.key, row
 
 
@@ -104,8 +112,8 @@ def convert_series(series: ChosenSeries, folder: Path, config: ConvertConfig) ->
     start = time.perf_counter()
     row = base_row(series, config)
     file = folder / f"{series.key}.nii.gz"
-    file.unlink(missing_ok=True)  # one of other settings or files must not outlive a failure
     try:
+        file.unlink(missing_ok=True)  # one of other settings or files must not outlive a failure
         source = series.source
         volume, found, digest = read_stack(source, config) if isinstance(source, Stack) else read_volume(source)
         written = write_volume(volume, file, config.gzip_level)
@@ -113,6 +121,8 @@ def convert_series(series: ChosenSeries, folder: Path, config: ConvertConfig) ->
         row["warnings"] = ";".join(sorted({*series.warnings, *found}))
     except DecodeError as error:
         row |= _failed(str(error))
+    except OSError:  # reading has its own reasons, so this is the disk that is written to
+        row |= _failed(OUTPUT_UNWRITABLE)
     row["seconds"] = round(time.perf_counter() - start, 3)
     return row
 

@@ -5,6 +5,7 @@ that cannot be opened, or whose DICOM files are all unreadable, is listed as los
 """
 
 import logging
+import time
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from hyperct_pipeline.dicom.archive import folder_of, relative_folder, walk
+from hyperct_pipeline.dicom.archive import folder_of, is_mounted, relative_folder, walk
 from hyperct_pipeline.dicom.header import Header, read_header
 from hyperct_pipeline.dicom.series import SeriesGroup, group_headers, identity_of
 from hyperct_pipeline.dicom.spool import Spool
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 # Below this, starting processes costs more than it saves.
 FILES_WORTH_A_POOL = 4000
 FILES_PER_CHUNK = 250
+REPORT_EVERY_S = 10.0
 
 _JUNK_PROBLEMS = {
     "NOT_DICOM": "NOT_DICOM_FILES",
@@ -94,12 +96,18 @@ def index_series(archive: Path, workers: WorkersConfig | None = None) -> Archive
         raise ArchiveError(f"There is no DICOM archive at the given dicom_root. {_REMEDY}")
     index, closed = ArchiveIndex(archive), list[str]()
     counts: Counter[str] = Counter()
+    start = latest = time.monotonic()
     for path, result in _read_all(walk(archive, closed), workers or WorkersConfig()):
         counts["DICOM" if isinstance(result, Header) else result] += 1
         index.add(path, result)
+        if (now := time.monotonic()) - latest > REPORT_EVERY_S:
+            latest = now
+            logger.info("index: %d files, %.0f per second", counts.total(), counts.total() / (now - start))
     index.finish(closed)
     n_dicom = counts.pop("DICOM", 0)
     logger.info("%d files: %d DICOM, passed over %s", n_dicom + counts.total(), n_dicom, dict(counts))
+    if counts["UNREADABLE_FILE"] and not is_mounted(archive):
+        raise ArchiveError("The DICOM archive can no longer be read: is the share still mounted?")
     if closed:
         logger.warning("%d folders of the archive cannot be opened; each is a refused study.", len(closed))
     if not index:

@@ -57,6 +57,7 @@ REMEDIES: dict[str, str] = {
     "HU_OUT_OF_RANGE": "Values do not fit 16-bit HU; the rescale tags cannot be right.",
     "HU_IMPLAUSIBLE": "No air or no tissue among the values; the rescale is missing, apply slope and intercept.",
     "GEOMETRY_MISMATCH": "The volume does not lie where the headers put it; please report this as a fault.",
+    "OUTPUT_UNWRITABLE": "The volume could not be written; make room on the disk of data_root and run again.",
     # study processes
     "WORKER_CRASHED": "Decoding took its process down; export the series uncompressed. It is tried again next time.",
     "MEMORY_LIMIT": "The study needs more than convert.memory_limit_gb; raise it if the study is sound.",
