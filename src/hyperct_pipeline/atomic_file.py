@@ -36,7 +36,9 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     draft.mkdir(parents=True)
     try:
         yield draft
+        usual_mode = draft.stat().st_mode & 0o666
         for file in draft.iterdir():
+            file.chmod(usual_mode)  # safetensors makes files that only their owner can read
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         if target.exists():

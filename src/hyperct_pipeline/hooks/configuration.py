@@ -19,6 +19,7 @@ from kedro.validation.type_extractor import TypeExtractor
 from pydantic import TypeAdapter, ValidationError
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.model.settings import BackboneConfig
@@ -138,6 +139,7 @@ def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, An
     checks: dict[tuple[str, ...], Callable[..., None]] = {
         ("preprocess", "slices", "backbone"): _check_shapes,
         ("task_catalogue", "label_sources"): _check_labels,
+        ("task_catalogue", "explain"): _check_explained,
     }
     errors = []
     for groups, check in checks.items():
@@ -155,6 +157,12 @@ def _check_shapes(preprocess: PreprocessConfig, slices: SliceConfig, backbone: B
 
 def _check_labels(tasks: TaskCatalogueConfig, sources: LabelSourcesConfig) -> None:
     load_sources(sources, load_catalogue(tasks))
+
+
+def _check_explained(tasks: TaskCatalogueConfig, explain: ExplainConfig) -> None:
+    known = load_catalogue(tasks).ids
+    if unknown := [task for task in explain.tasks if task not in (*known, "all")]:
+        raise ConfigError(f"explain.tasks: {unknown} are no tasks; there are {', '.join(known)}")
 
 
 def _messages(group: str, error: ValidationError, places: ParameterPlaces) -> Iterator[str]:

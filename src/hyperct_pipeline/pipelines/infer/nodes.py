@@ -1,5 +1,6 @@
 """Adapters of the `infer` pipeline: new scans, a trained model, no labels."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ else:
     ModelPackage = Figure = Any  # kedro starts without torch and matplotlib
 
 
+UNTRAINED = "untrained"
+logger = logging.getLogger(__name__)
+
+
 def ready_model(
     trained: ModelPackage | None,
     task_catalogue: TaskCatalogueConfig,
@@ -38,6 +43,7 @@ def ready_model(
 
     if trained is not None:
         return trained
+    logger.warning("The model is untrained: shapes are real, probabilities mean nothing")
     catalogue = load_catalogue(task_catalogue)
     groups = {task: catalogue.group_of(task) for task in catalogue.ids}
     return untrained_package(backbone, model, slices, groups, preprocess.digest(), asdict(preprocess))
@@ -74,7 +80,8 @@ def score_new_scans(
     keys = list(scans.loc[scans["volume"].notna(), "study_key"])
     device = device_of(config.device)
     logits = predict_logits(package, volume_store, keys, device, config.batch_size, logged_progress())
-    scored = predictions_table(scans[scans["volume"].notna()], logits, package.tasks, package.model_id)
+    model_id = package.model_id if package.training else f"{UNTRAINED} {package.model_id}"
+    scored = predictions_table(scans[scans["volume"].notna()], logits, package.tasks, model_id)
     scored = scored[["study_key", "task", "logit", "probability", "model_id"]]
     refused = scans.loc[scans["volume"].isna(), ["study_key", "reason_codes"]]
     return pd.concat([scored, refused], ignore_index=True)
