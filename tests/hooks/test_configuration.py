@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.hooks import configuration
 from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters, without_phantom
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
@@ -160,6 +161,16 @@ def test_an_unknown_task_is_refused_before_any_node(
     assert checked["task_catalogue"]["tasks"] == ("emphysema",)
     with pytest.raises(ConfigError, match=expected):
         checked_parameters(raw | {"task_catalogue": raw["task_catalogue"] | change}, LABEL_TYPES, places)
+
+
+def test_an_explained_task_that_is_unknown_is_refused_before_any_node(places: ParameterPlaces) -> None:
+    raw = shipped_labels(places)
+    types = LABEL_TYPES | {"explain": ExplainConfig}
+    assert checked_parameters(raw | {"explain": {"tasks": ["emphysema"]}}, types, places)
+    with pytest.raises(
+        ConfigError, match=r"explain\.tasks: \['pneumonia'\] are no tasks; there are medical_material, "
+    ):
+        checked_parameters(raw | {"explain": {"tasks": ["all", "pneumonia"]}}, types, places)
 
 
 def test_a_source_of_an_unknown_quantity_is_refused_before_any_node(places: ParameterPlaces) -> None:

@@ -95,6 +95,12 @@ def test_model_id_depends_on_every_weight(package: ModelPackage, new_model: Call
     assert make_package(changed, BACKBONE, SLICES, GROUPS, "prepared-so", {}).model_id != package.model_id
 
 
+def test_weights_are_as_readable_as_their_description(tmp_path: Path, package: ModelPackage) -> None:
+    save_package(tmp_path / "best", package)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "best").iterdir()}
+    assert modes["model.safetensors"] == modes["package.json"]
+
+
 def test_untrained_package_has_the_configured_shape() -> None:
     fresh = untrained_package(BACKBONE, MODEL, SLICES, GROUPS, "prepared-so")
     assert fresh.tasks == TASKS and fresh.training == {}
