@@ -8,10 +8,10 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all
+from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_series
+from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.manifest import conversion_manifest
 from hyperct_pipeline.dicom.selection import select_series
-from hyperct_pipeline.dicom.series import index_series
 from hyperct_pipeline.phantom.acquisition import write_study
 from hyperct_pipeline.phantom.cohort import BROKEN, PhantomConfig, Study
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
@@ -45,7 +45,7 @@ def ingest(study: Study, archive: Path, config: ConvertConfig) -> tuple[pd.DataF
     """Series index and manifest row of a study written to `archive`."""
     write_study(study, PhantomConfig(matrix=64), archive)
     index, chosen = select_series(index_series(archive), Pseudonyms(DEMO_SECRET), config)
-    rows = {c.row["study_key"]: c.row for c in convert_all(chosen, config)}
+    rows = {series.key: convert_series(series, archive.with_name("nifti"), config) for series in chosen}
     (row,) = conversion_manifest(index, rows).to_dict("records")
     return index, pd.Series(row)
 
