@@ -157,10 +157,11 @@ def test_of_a_path_only_the_name_is_logged(hook: TrackingHook, path: str) -> Non
 @pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_process_leaves_a_killed_run(tmp_path: Path, number: int, exit_status: int) -> None:
     program = textwrap.dedent("""
-        import sys, time
+        import signal, sys, time
         from pathlib import Path
         from types import SimpleNamespace
         from hyperct_pipeline.hooks.tracking import TrackingHook
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it otherwise
         hook = TrackingHook()
         hook.after_context_created(SimpleNamespace(project_path=Path(sys.argv[1])))
         hook.after_catalog_created(conf_catalog={}, parameters={"parameters": {}})
