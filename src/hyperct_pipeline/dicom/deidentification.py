@@ -13,9 +13,8 @@ from pydicom._uid_dict import UID_dictionary
 
 from hyperct_pipeline.dicom.header import Header
 from hyperct_pipeline.dicom.vocabulary import refuse_bad_patterns
-from hyperct_pipeline.pseudonyms import Pseudonyms
+from hyperct_pipeline.pseudonyms import OLDEST_AGE_YEARS, Pseudonyms
 
-OLDEST_AGE_YEARS = 90.0
 OTHER = "OTHER"
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
