@@ -1,4 +1,5 @@
-"""Time of ingesting one uncompressed series of 300 slices of 512 x 512, beside bare `dcm2niix -z i -3`.
+"""Time of ingesting one uncompressed series of 300 slices of 512 x 512, beside bare `dcm2niix -z i -3`, and then of
+preprocessing it to the published grid of 164 x 164 x 164.
 
 Ours: index, selection, header gate, conversion in a warm study process, cross-check, digests, atomic write.
     python benchmarks/ingest.py [repetitions]
@@ -25,6 +26,10 @@ from hyperct_pipeline.dicom.conversion import ConvertConfig, convert_all
 from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.selection import ChosenSeries, select_series
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
+from hyperct_pipeline.volumes.converted import NiftiFile
+from hyperct_pipeline.volumes.preprocess_report import Due, preprocess_study
+from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
+from hyperct_pipeline.volumes.store import VolumeStore
 
 N_SLICES, MATRIX, PIXEL_MM = 300, 512, 0.7
 PARAMETERS = Path(__file__).parents[1] / "conf" / "base" / "parameters_convert.yml"
@@ -32,18 +37,18 @@ PARAMETERS = Path(__file__).parents[1] / "conf" / "base" / "parameters_convert.y
 
 def main(repetitions: int = 7) -> None:
     """Print medians in seconds and their ratio."""
-    config = TypeAdapter(ConvertConfig).validate_python(
-        yaml.safe_load(PARAMETERS.read_text())["convert"] | {"n_workers": 1}
-    )
+    config = TypeAdapter(ConvertConfig).validate_python(yaml.safe_load(PARAMETERS.read_text())["convert"])
     with tempfile.TemporaryDirectory() as folder:
         series = Path(folder) / "series"
         write_series(series)
         ours = list(times_of_ours(series, Path(folder) / "nifti", config, repetitions))
+        preprocessing = list(times_of_preprocessing(Path(folder), repetitions))
         theirs = list(times_of_dcm2niix(series, Path(folder) / "dcm2niix", config.gzip_level, repetitions))
     headers, conversion = (statistics.median(times) for times in zip(*ours, strict=True))
     print(f"index and selection   {headers:6.2f} s")
     print(f"conversion            {conversion:6.2f} s")
     print(f"together              {headers + conversion:6.2f} s")
+    print(f"preprocessing         {statistics.median(preprocessing):6.2f} s")
     if theirs:
         print(f"dcm2niix -z i -{config.gzip_level}       {statistics.median(theirs):6.2f} s")
         print(f"ratio                 {(headers + conversion) / statistics.median(theirs):6.2f}")
@@ -64,6 +69,18 @@ def times_of_ours(series: Path, folder: Path, config: ConvertConfig, repetitions
         _, row = next(results)
         assert row["status"] == "converted", row["reason_codes"]
         yield middle - start, time.perf_counter() - middle
+
+
+def times_of_preprocessing(folder: Path, repetitions: int) -> Iterator[float]:
+    """Seconds from the NIfTI to the stored volume, in this process."""
+    (nifti,) = map(NiftiFile, (folder / "nifti").glob("*.nii.gz"))
+    config = PreprocessConfig(shape_zyx=(164, 164, 164))
+    wanted = {"study_key": "a", "rejected_for": None, "input_sha256": nifti().digest()}
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        row = preprocess_study(Due(wanted, nifti), VolumeStore(folder / "store"), config)
+        assert row["status"] == "stored", row["reason_codes"]
+        yield time.perf_counter() - start
 
 
 def choose(series: Path, config: ConvertConfig) -> ChosenSeries:

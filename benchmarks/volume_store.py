@@ -17,8 +17,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperct_pipeline.volumes.nifti_file import write_nifti
 from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
-from hyperct_pipeline.volumes.volume import Volume, write_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 SIDE, CROP = 164, 144
 STORE = "the store (.npy with description)"

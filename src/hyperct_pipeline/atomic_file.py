@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_DRAFT = ".tmp-"
 
 
 @contextmanager
@@ -14,7 +17,7 @@ def replacing(target: Path) -> Iterator[Path]:
     The temporary name keeps the suffixes of `target`, because writers choose their format by them.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    temporary = target.with_name(f"{_DRAFT}{os.getpid()}-{target.name}")
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -22,6 +25,13 @@ def replacing(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, older_than_s: float) -> None:
+    """Removes drafts that killed processes left; one that is being written is younger than a study may take."""
+    for draft in folder.glob(f"{_DRAFT}*"):
+        if time.time() - draft.stat().st_mtime > older_than_s:
+            draft.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -39,3 +39,15 @@ class StoreError(HyperctError):
 
 class SecretError(HyperctError):
     """The pseudonym secret is missing, too short, or not the one the data were made with."""
+
+
+class UnwritableError(StoreError):
+    """Results of studies cannot be written; one error for all of them."""
+
+    CODE = "OUTPUT_UNWRITABLE"  # of a study whose process met it
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The folder of {what} under data_root cannot be written: is the disk full? "
+            "Finished studies are kept; run again to go on."
+        )

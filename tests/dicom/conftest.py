@@ -25,7 +25,7 @@ WriteSeries = Callable[..., list[Path]]
 def config() -> ConvertConfig:
     """The shipped settings in one process, with minima that let small cases pass."""
     parameters = yaml.safe_load(PARAMETERS.read_text())["convert"]
-    parameters |= {"n_workers": 1, "min_slices": 3, "min_z_extent_mm": 5.0}
+    parameters |= {"min_slices": 3, "min_z_extent_mm": 5.0}
     return TypeAdapter(ConvertConfig).validate_python(parameters)
 
 

@@ -16,7 +16,9 @@ from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.selection import ChosenSeries, select_series
 from hyperct_pipeline.errors import ArchiveError, StoreError
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
-from hyperct_pipeline.volumes.volume import Volume, read_nifti
+from hyperct_pipeline.study_workers import WorkersConfig
+from hyperct_pipeline.volumes.nifti_file import read_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 PSEUDONYMS = Pseudonyms(DEMO_SECRET)
 HU = np.random.default_rng(7).integers(-1024, 1500, (5, 4, 6)).astype(np.int16)
@@ -186,7 +188,7 @@ def test_result_depends_on_neither_run_nor_processes(write_series, tmp_path: Pat
         for found in (
             [(series.key, convert_series(series, tmp_path / "here", config)) for series in chosen],
             convert_all(chosen, tmp_path, tmp_path / "isolated", config),
-            convert_all(chosen, tmp_path, tmp_path / "dask", replace(config, n_workers=2)),
+            convert_all(chosen, tmp_path, tmp_path / "dask", config, WorkersConfig(n_workers=2)),
         )
     ]
     assert len(rows[0]) == 3 and rows[0] == rows[1] == rows[2]
@@ -206,7 +208,7 @@ def test_a_share_that_goes_away_is_one_error(write_series, tmp_path: Path, confi
 def test_a_limit_costs_one_row(write_series, tmp_path: Path, config, limit) -> None:
     write_series(HU)
     chosen = choose(tmp_path / "archive", config)
-    ((key, row),) = convert_all([chosen], tmp_path, tmp_path / "nifti", replace(config, **limit))
+    ((key, row),) = convert_all([chosen], tmp_path, tmp_path / "nifti", config, WorkersConfig(**limit))
     assert (key, row["status"]) == (chosen.key, "failed")
     assert row["reason_codes"] in ("MEMORY_LIMIT", "TIME_LIMIT") and row["message"]
 

@@ -26,7 +26,6 @@ def finished(write_series, tmp_path: Path, config):
 def test_done_until_settings_change(finished, tmp_path: Path, config) -> None:
     chosen, row, _ = finished
     assert is_done(chosen, row, tmp_path, config)
-    assert is_done(chosen, row, tmp_path, replace(config, n_workers=3, memory_limit_gb=1.0))
     assert not is_done(chosen, row, tmp_path, replace(config, cross_check_tolerance_hu=2.0))
     assert not is_done(chosen, None, tmp_path, config)
 

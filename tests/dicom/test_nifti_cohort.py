@@ -13,7 +13,7 @@ from hyperct_pipeline.dicom.nifti_cohort import NiftiCohort, NiftiCohortConfig
 from hyperct_pipeline.dicom.nifti_selection import select_volumes
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
-from hyperct_pipeline.volumes.volume import read_nifti
+from hyperct_pipeline.volumes.nifti_file import read_nifti
 
 PSEUDONYMS = Pseudonyms(DEMO_SECRET)
 HU = np.random.default_rng(5).integers(-1024, 1500, (7, 5, 6)).astype(np.int16)  # x, y, z

@@ -13,7 +13,7 @@ from hyperct_pipeline.dicom.conversion import Row, convert_series
 from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.selection import select_series
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
-from hyperct_pipeline.volumes.volume import read_nifti
+from hyperct_pipeline.volumes.nifti_file import read_nifti
 
 # case -> warnings of the volume
 CONVERTED = {

@@ -31,9 +31,9 @@ HARMLESS = ("junk_files", "empty_file")
 
 @pytest.fixture(scope="module")
 def config() -> ConvertConfig:
-    """The shipped settings, in one process."""
+    """The shipped settings."""
     parameters = yaml.safe_load(PARAMETERS.read_text(encoding="utf-8"))["convert"]
-    return TypeAdapter(ConvertConfig).validate_python(parameters | {"n_workers": 1})
+    return TypeAdapter(ConvertConfig).validate_python(parameters)
 
 
 def both_sites(plan: list[Study], kind: str) -> list[Study]:

@@ -21,20 +21,18 @@ from hyperct_pipeline.phantom import PhantomConfig, write_phantom
 from hyperct_pipeline.pipelines.convert import nodes
 from hyperct_pipeline.pipelines.convert.pipeline import create_pipeline
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME, WorkersConfig
 from hyperct_pipeline.volumes.volume import Volume
 
 CONF = Path(__file__).parents[2] / "conf"
 PSEUDONYMS = Pseudonyms(DEMO_SECRET)
 
 
-def parameters(*environments: str) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for environment in environments:
-        merged |= yaml.safe_load((CONF / environment / "parameters_convert.yml").read_text())["convert"]
-    return merged
+def parameters(environment: str, group: str) -> dict[str, Any]:
+    return yaml.safe_load((CONF / environment / f"parameters_{group}.yml").read_text())[group]
 
 
-CONFIG = TypeAdapter(ConvertConfig).validate_python(parameters("base") | {"n_workers": 1})
+CONFIG = TypeAdapter(ConvertConfig).validate_python(parameters("base", "convert"))
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +46,12 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFram
 
 
 def convert(
-    archive: Path, config: ConvertConfig, done: nodes.Rows, folder: Path
+    archive: Path, config: ConvertConfig, done: nodes.Rows, folder: Path, workers: WorkersConfig = ONE_AT_A_TIME
 ) -> tuple[pd.DataFrame, dict[str, Volume], nodes.Rows]:
-    groups = nodes.index_archive(archive, pd.DataFrame(), config)
+    groups = nodes.index_archive(archive, pd.DataFrame(), config, workers)
     index, chosen = nodes.select_series(groups, PSEUDONYMS, pd.DataFrame(), pd.DataFrame(), config)
     rows: nodes.Rows = {}
-    for volumes, row_chunk in nodes.convert_studies(archive, chosen, done, folder, config):
+    for volumes, row_chunk in nodes.convert_studies(archive, chosen, done, folder, config, workers):
         assert volumes == {}  # processes write them
         rows |= row_chunk
     return index, {key: load() for key, load in NiftiFolder(str(folder)).load().items()}, rows
@@ -63,12 +61,16 @@ def test_catalog_names() -> None:
     pipeline = create_pipeline()
     decided = {"exclusions", "overrides", "nifti_table"}
     handles = {"conversion_rows_done", "nifti_folder"}
-    assert pipeline.inputs() == {"dicom_archive", "pseudonyms", "params:convert"} | decided | handles
+    assert (
+        pipeline.inputs()
+        == {"dicom_archive", "pseudonyms", "params:convert", "params:study_workers"} | decided | handles
+    )
     assert pipeline.outputs() == {"nifti", "conversion_manifest", "conversion_timings", "crosswalk"}
 
 
 def test_paper_settings_are_valid() -> None:
-    TypeAdapter(ConvertConfig).validate_python(parameters("base", "paper"))
+    settings = parameters("base", "study_workers") | parameters("paper", "study_workers")
+    TypeAdapter(WorkersConfig).validate_python(settings)
 
 
 def test_every_phantom_study_ends_as_its_truth_says(phantom: tuple[Path, pd.DataFrame], tmp_path: Path, caplog) -> None:
@@ -112,13 +114,13 @@ def test_second_run_converts_only_what_is_missing(phantom: tuple[Path, pd.DataFr
 
 
 def test_first_chunk_is_empty_so_that_kedro_has_one(tmp_path: Path) -> None:
-    assert list(nodes.convert_studies(tmp_path, [], {}, tmp_path, CONFIG)) == [({}, {})]
+    assert list(nodes.convert_studies(tmp_path, [], {}, tmp_path, CONFIG, ONE_AT_A_TIME)) == [({}, {})]
 
 
 def test_two_runs_give_the_same_manifest_and_bytes(phantom: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, _ = phantom
     first_index, first, rows = convert(root, CONFIG, {}, tmp_path / "a")
-    again_index, _, rows_again = convert(root, replace(CONFIG, n_workers=2), {}, tmp_path / "b")
+    again_index, _, rows_again = convert(root, CONFIG, {}, tmp_path / "b", WorkersConfig(n_workers=2))
     pd.testing.assert_frame_equal(
         nodes.conversion_manifest(first_index, rows)[0], nodes.conversion_manifest(again_index, rows_again)[0]
     )
@@ -187,9 +189,9 @@ def dicom_image(z: int) -> pydicom.Dataset:
 def test_no_canary_in_any_byte_left_behind(tmp_path: Path, caplog, capfd, n_workers: int) -> None:
     write_canaries(tmp_path / "archive")
     out = tmp_path / "out"
-    config = replace(CONFIG, n_workers=n_workers, min_slices=3, min_z_extent_mm=5.0, allow_contrast=True)
+    config = replace(CONFIG, min_slices=3, min_z_extent_mm=5.0, allow_contrast=True)
     with caplog.at_level(logging.DEBUG):
-        index, volumes, rows = convert(tmp_path / "archive", config, {}, out / "nifti")
+        index, volumes, rows = convert(tmp_path / "archive", config, {}, out / "nifti", WorkersConfig(n_workers))
         manifest, timings = nodes.conversion_manifest(index, rows)
     for name, table in {"index": index, "manifest": manifest, "timings": timings}.items():
         StudyTable(str(out / f"{name}.parquet")).save(table)

@@ -8,11 +8,13 @@ from pydantic import TypeAdapter
 
 from hyperct_pipeline.pipelines.preprocess import nodes
 from hyperct_pipeline.pipelines.preprocess.pipeline import create_pipeline
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME
 from hyperct_pipeline.volumes.converted import NiftiFile
+from hyperct_pipeline.volumes.nifti_file import write_nifti
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig, check_slices_fit
 from hyperct_pipeline.volumes.slices import SliceConfig, triplets
 from hyperct_pipeline.volumes.store import VolumeStore
-from hyperct_pipeline.volumes.volume import Volume, write_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -32,6 +34,7 @@ def test_catalog_names() -> None:
         "preprocess_rows_done",
         "volume_store_done",
         "params:preprocess",
+        "params:study_workers",
     }
     assert pipeline.outputs() == {"volume_store", "preprocess_table"}
 
@@ -55,14 +58,13 @@ def test_from_quality_table_to_model_input(tmp_path: Path) -> None:
     nifti = {key: NiftiFile(tmp_path / f"{key}.nii.gz") for key in "ab"}
     write_nifti(volume, nifti["a"].path)
     store = VolumeStore(tmp_path / "store")
-    chunks = list(nodes.preprocess_studies(quality, nifti, {}, store, config))
+    chunks = list(nodes.preprocess_studies(quality, nifti, {}, store, config, ONE_AT_A_TIME))
     assert chunks[0] == ({}, {})  # so that Kedro has a first chunk
-    stored = {key: volume for volumes, _ in chunks for key, volume in volumes.items()}
     rows = {key: row for _, row_chunk in chunks for key, row in row_chunk.items()}
     table = nodes.preprocess_table(quality, rows)
-    assert table["status"].tolist() == ["stored", "refused"] and set(stored) == {"a"}
-    images, mask = triplets(stored["a"].hu, slices, None)
+    assert table["status"].tolist() == ["stored", "refused"] and "b" not in store
+    images, mask = triplets(store.get("a").hu, slices, None)
     assert images.shape == (16, 3, 64, 64) and mask.all()
-    assert len(list(nodes.preprocess_studies(quality, nifti, rows, store, config))) == 2  # the store does not have it
-    store.put("a", stored["a"])
-    assert list(nodes.preprocess_studies(quality, nifti, rows, store, config)) == [({}, {})]
+    assert list(nodes.preprocess_studies(quality, nifti, rows, store, config, ONE_AT_A_TIME)) == [({}, {})]
+    store.path_of("a").unlink()
+    assert len(list(nodes.preprocess_studies(quality, nifti, rows, store, config, ONE_AT_A_TIME))) == 2

@@ -7,10 +7,12 @@ from pydantic import TypeAdapter
 
 from hyperct_pipeline.pipelines.quality import nodes
 from hyperct_pipeline.pipelines.quality.pipeline import create_pipeline
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME
 from hyperct_pipeline.volumes.converted import NiftiFile
+from hyperct_pipeline.volumes.nifti_file import write_nifti
 from hyperct_pipeline.volumes.quality import QualityConfig
 from hyperct_pipeline.volumes.quality_checks import CHECKS
-from hyperct_pipeline.volumes.volume import Volume, write_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -47,12 +49,12 @@ def judged(folder: Path, volumes: dict[str, Volume], warnings: str = "") -> pd.D
     digests = [volume.digest() for volume in volumes.values()]
     manifest = pd.DataFrame({"study_key": list(volumes), "status": "converted", "content_sha256": digests})
     manifest = manifest.assign(warnings=warnings, scanner="ACME CT1")
-    chunks = list(nodes.examine_studies(manifest, nifti, {}, {}))
+    chunks = list(nodes.examine_studies(manifest, nifti, {}, {}, ONE_AT_A_TIME))
     assert chunks[0] == ({}, {})  # so that Kedro has a first chunk
     pictures = {key: lambda png=png: png for chunk, _ in chunks for key, png in chunk.items()}
     rows = {key: row for _, chunk in chunks for key, row in chunk.items()}
     table = nodes.judge_studies(manifest, rows, CONFIG)
-    assert list(nodes.examine_studies(manifest, nifti, rows, pictures)) == [({}, {})]
+    assert list(nodes.examine_studies(manifest, nifti, rows, pictures, ONE_AT_A_TIME)) == [({}, {})]
     assert len(nodes.draw_montage(table, pictures, CONFIG).axes) == len(volumes)
     (page,) = nodes.write_pages(table, pictures, CONFIG).values()
     assert page().count(b"<article") == len(volumes)
@@ -63,6 +65,7 @@ def test_catalog_names() -> None:
     pipeline = create_pipeline()
     assert pipeline.inputs() == {
         "conversion_manifest", "nifti", "quality_rows_done", "quality_thumbnails_done", "params:quality",
+        "params:study_workers",
     }  # fmt: skip
     assert pipeline.all_outputs() == {
         "quality_rows", "quality_thumbnails", "quality_table", "quality_montage", "quality_pages",

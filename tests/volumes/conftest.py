@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from hyperct_pipeline.volumes.converted import NiftiFile
-from hyperct_pipeline.volumes.volume import Volume, write_nifti
+from hyperct_pipeline.volumes.nifti_file import write_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 
 @pytest.fixture

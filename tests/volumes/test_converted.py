@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from hyperct_pipeline.volumes.converted import REMEDIES, ConvertedVolumeError, NiftiFile, converted_volume
-from hyperct_pipeline.volumes.volume import Volume, write_nifti
+from hyperct_pipeline.volumes.nifti_file import write_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 VOLUME = Volume(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.diag([0.7, 0.8, 2.5, 1.0]))
 

@@ -8,7 +8,8 @@ import pytest
 
 from hyperct_pipeline.errors import StoreError
 from hyperct_pipeline.volumes.nifti_content import nifti_content
-from hyperct_pipeline.volumes.volume import Volume, read_nifti, write_nifti
+from hyperct_pipeline.volumes.nifti_file import read_nifti, write_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 HU = np.random.default_rng(3).integers(-1024, 1500, (6, 8, 10)).astype(np.int16)
 AFFINE = np.array([[-0.7, 0, 0, 12], [0, -0.8, 0, 30], [0, 0, 2.5, -100], [0, 0, 0, 1.0]])

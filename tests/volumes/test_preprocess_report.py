@@ -1,15 +1,24 @@
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hyperct_pipeline.volumes.preprocess_report import preprocess_all, preprocess_table
+from hyperct_pipeline.errors import UnwritableError
+from hyperct_pipeline.study_workers import WorkersConfig
+from hyperct_pipeline.volumes.converted import NiftiFiles
+from hyperct_pipeline.volumes.nifti_file import write_nifti
+from hyperct_pipeline.volumes.preprocess_report import (
+    Row,
+    Rows,
+    preprocess_all,
+    preprocess_study,
+    preprocess_table,
+    studies_due,
+)
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
-from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
-from hyperct_pipeline.volumes.volume import Volume, write_nifti
+from hyperct_pipeline.volumes.store import VolumeStore
+from hyperct_pipeline.volumes.volume import Volume
 
 CONFIG = PreprocessConfig(shape_zyx=(4, 5, 6))
 VERIFY = PreprocessConfig(shape_zyx=(4, 5, 6), verify_store=True)
@@ -31,14 +40,16 @@ QUALITY = pd.DataFrame(
 DUE_AGAIN = {"d", "e"}  # what failed is tried again
 
 
-def keep(found: Iterable[tuple[dict[str, Any], StoredVolume | None]], store: VolumeStore) -> dict[str, dict[str, Any]]:
-    """What Kedro does with the chunks of the node: volumes into the store, rows by key."""
-    rows = {}
-    for row, stored in found:
-        if stored:
-            store.put(row["study_key"], stored)
-        rows[row["study_key"]] = row
-    return rows
+def preprocessed(quality: pd.DataFrame, files: NiftiFiles, done: Rows, store: VolumeStore) -> dict[str, Row]:
+    """Rows by key of what was due, which is done here and not in a process."""
+    due = studies_due(quality, files, done, store, CONFIG)
+    return {study.wanted["study_key"]: preprocess_study(study, store, CONFIG) for study in due}
+
+
+def due(
+    quality: pd.DataFrame, files: NiftiFiles, done: Rows, store: VolumeStore, config: PreprocessConfig = CONFIG
+) -> set[str]:
+    return {study.wanted["study_key"] for study in studies_due(quality, files, done, store, config)}
 
 
 @pytest.fixture
@@ -54,7 +65,7 @@ def store(tmp_path: Path) -> VolumeStore:
 
 
 def test_every_study_has_a_row_and_the_good_ones_a_volume(found, store: VolumeStore) -> None:
-    rows = keep(preprocess_all(QUALITY, found, {}, store, CONFIG), store)
+    rows = preprocessed(QUALITY, found, {}, store)
     table = preprocess_table(QUALITY, rows | {"stale": {}})
     assert table.set_index("study_key")[["status", "reason_codes"]].to_dict("index") == {
         "a": {"status": "stored", "reason_codes": ""},
@@ -73,22 +84,22 @@ def test_every_study_has_a_row_and_the_good_ones_a_volume(found, store: VolumeSt
 def test_a_volume_that_is_not_the_manifest_s_is_never_stored(found, store: VolumeStore) -> None:
     write_nifti(VOLUMES["b"], found["a"].path)
     found["b"].path.unlink()
-    rows = keep(preprocess_all(QUALITY, found, {}, store, CONFIG), store)
+    rows = preprocessed(QUALITY, found, {}, store)
     assert rows["a"]["reason_codes"] == "NIFTI_CHANGED" and "a" not in store
     assert rows["b"]["reason_codes"] == "NIFTI_MISSING" and "b" not in store
 
 
 def test_what_quality_could_not_read_failed_and_was_not_refused(found, store: VolumeStore) -> None:
     quality = QUALITY.assign(verdict="reject", reason_codes="NIFTI_MISSING")
-    rows = keep(preprocess_all(quality, {}, {}, store, CONFIG), store)
+    rows = preprocessed(quality, {}, {}, store)
     assert {(row["status"], row["reason_codes"]) for row in rows.values()} == {("failed", "NIFTI_MISSING")}
 
 
 def test_only_what_is_new_or_changed_is_done_again(found, store: VolumeStore) -> None:
-    done = keep(preprocess_all(QUALITY, found, {}, store, CONFIG), store)
+    done = preprocessed(QUALITY, found, {}, store)
 
     def again(quality: pd.DataFrame, config: PreprocessConfig = CONFIG) -> set[str]:
-        return {row["study_key"] for row, _ in preprocess_all(quality, found, done, store, config)}
+        return due(quality, found, done, store, config)
 
     assert again(QUALITY) == DUE_AGAIN
     assert again(QUALITY.assign(content_sha256=["x", *QUALITY["content_sha256"][1:]])) == DUE_AGAIN | {"a"}
@@ -97,18 +108,18 @@ def test_only_what_is_new_or_changed_is_done_again(found, store: VolumeStore) ->
 
 
 def test_a_stored_file_that_is_gone_cut_or_replaced_is_made_again(found, store: VolumeStore) -> None:
-    done = keep(preprocess_all(QUALITY, found, {}, store, CONFIG), store)
+    done = preprocessed(QUALITY, found, {}, store)
     whole = store.path_of("a").read_bytes()
 
     def again(config: PreprocessConfig = CONFIG) -> set[str]:
-        return {row["study_key"] for row, _ in preprocess_all(QUALITY, found, done, store, config)} - DUE_AGAIN
+        return due(QUALITY, found, done, store, config) - DUE_AGAIN
 
     for content in (None, b"", whole[:-1], whole[:200], store.path_of("b").read_bytes()):
         store.path_of("a").unlink()
         if content is not None:
             store.path_of("a").write_bytes(content)
         assert again() == {"a"}
-        keep(preprocess_all(QUALITY, found, done, store, CONFIG), store)
+        preprocessed(QUALITY, found, done, store)
         assert store.path_of("a").read_bytes() == whole
     voxel = bytearray(whole)
     voxel[130] ^= 1
@@ -117,7 +128,32 @@ def test_a_stored_file_that_is_gone_cut_or_replaced_is_made_again(found, store: 
 
 
 def test_rows_of_an_earlier_release_are_done_again(found, store: VolumeStore) -> None:
-    done = keep(preprocess_all(QUALITY, found, {}, store, CONFIG), store)
+    done = preprocessed(QUALITY, found, {}, store)
     earlier = {key: {k: v for k, v in row.items() if k != "volume_sha256"} for key, row in done.items()}
-    again = {row["study_key"] for row, _ in preprocess_all(QUALITY, found, earlier, store, CONFIG)}
-    assert again == DUE_AGAIN | {"a", "b"}
+    assert due(QUALITY, found, earlier, store) == DUE_AGAIN | {"a", "b"}
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_study_processes_make_the_same_rows_and_bytes(found, store: VolumeStore, tmp_path: Path, n_workers) -> None:
+    here = preprocessed(QUALITY, found, {}, store)
+    elsewhere = VolumeStore(tmp_path / "elsewhere")
+    todo = studies_due(QUALITY, found, {}, elsewhere, CONFIG)
+    rows = list(preprocess_all(todo, elsewhere, CONFIG, WorkersConfig(n_workers)))
+    assert {row["study_key"]: row for row in rows} == here
+    for key in "ab":
+        assert store.path_of(key).read_bytes() == elsewhere.path_of(key).read_bytes()
+
+
+def test_a_study_that_takes_too_much_is_a_row(found, store: VolumeStore) -> None:
+    todo = studies_due(QUALITY[:1], found, {}, store, CONFIG)
+    (row,) = preprocess_all(todo, store, CONFIG, WorkersConfig(time_limit_s=1e-6))
+    assert (row["status"], row["reason_codes"]) == ("failed", "TIME_LIMIT")
+    assert "study_workers.time_limit_s" in row["message"]
+    assert due(QUALITY[:1], found, {"a": row}, store) == {"a"}
+
+
+def test_a_store_that_cannot_be_written_is_one_error(found, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = VolumeStore(tmp_path / "file" / "store")
+    with pytest.raises(UnwritableError, match="is the disk full"):
+        list(preprocess_all(studies_due(QUALITY, found, {}, VolumeStore(tmp_path), CONFIG), store, CONFIG))

@@ -7,7 +7,7 @@ import pytest
 from hyperct_pipeline.volumes.quality import Limits, QualityConfig
 from hyperct_pipeline.volumes.quality_montage import quality_montage
 from hyperct_pipeline.volumes.quality_page import line_of, quality_pages
-from hyperct_pipeline.volumes.quality_report import examine_all, quality_table
+from hyperct_pipeline.volumes.quality_report import examine_all, quality_table, studies_due
 
 CONFIG = QualityConfig(
     limits={"slice_count": Limits(warn_below=60, reject_below=50), "lossy": Limits(warn_above=0)},
@@ -51,7 +51,7 @@ def judged(patient, files, manifest_of) -> tuple[pd.DataFrame, dict[str, bytes]]
     manifest.loc[manifest["study_key"] == "b", ["warnings", "scanner"]] = ["LOSSY", "<b>Best & Co</b>"]
     found = files(**volumes)
     found["c"].path.unlink()
-    examined = list(examine_all(manifest, found, {}, ()))
+    examined = list(examine_all(studies_due(manifest, found, {}, ())))
     pictures = {row["study_key"]: picture for row, picture in examined if picture}
     return quality_table(manifest, {row["study_key"]: row for row, _ in examined}, CONFIG), pictures
 
@@ -92,6 +92,14 @@ def test_pages_load_only_the_pictures_they_show(judged) -> None:
     assert loaded == ["a", "d"]
     quality_montage(table, lazy, CONFIG)
     assert loaded == ["a", "d", "b", "a"]  # the worst two of those that could be read
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", "cut"])
+def test_a_damaged_picture_costs_its_place_on_the_montage_only(judged, content: bytes | str) -> None:
+    table, pictures = judged
+    pictures = pictures | {"b": pictures["b"][:200] if content == "cut" else content}
+    first, second = quality_montage(table, {key: lambda p=p: p for key, p in pictures.items()}, CONFIG).axes
+    assert "damaged picture" in first.texts[0].get_text() and len(second.images) == 1
 
 
 def test_index_counts_verdicts_scanners_and_reasons(judged) -> None:

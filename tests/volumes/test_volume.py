@@ -1,13 +1,11 @@
-import gzip
 import itertools
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 
-from hyperct_pipeline.errors import StoreError
-from hyperct_pipeline.volumes.volume import ScalarVolume, Volume, orientation_of, read_nifti, to_ras, write_nifti
+from hyperct_pipeline.volumes.nifti_file import read_nifti, write_nifti
+from hyperct_pipeline.volumes.volume import Volume, orientation_of, to_ras
 
 HU = np.random.default_rng(3).integers(-1024, 1500, (3, 4, 5)).astype(np.int16)
 AFFINE = np.array([[-0.7, 0, 0, 12], [0, -0.8, 0, 30], [0, 0, 2.5, -100], [0, 0, 0, 1.0]])
@@ -33,59 +31,6 @@ def test_reorienting_moves_no_voxel_in_space(signs: tuple[int, ...], axes: tuple
 def test_volume_in_ras_is_returned_as_it_is() -> None:
     volume = Volume(HU, np.diag([0.7, 0.8, 2.5, 1.0]))
     assert to_ras(volume) is volume
-
-
-def test_nifti_is_what_other_readers_expect(tmp_path: Path) -> None:
-    write_nifti(Volume(HU, AFFINE), tmp_path / "v.nii.gz")
-    image = nib.load(tmp_path / "v.nii.gz")
-    np.testing.assert_array_equal(np.asarray(image.dataobj), HU.T)  # (x, y, z)
-    np.testing.assert_allclose(image.affine, AFFINE, rtol=1e-6)
-    header = image.header
-    assert header.get_data_dtype() == np.int16 and header.get_xyzt_units()[0] == "mm"
-    assert (header["qform_code"], header["sform_code"]) == (1, 1)
-    assert bytes(header["descrip"]).strip(b"\0") == b"" and bytes(header["aux_file"]).strip(b"\0") == b""
-
-
-def test_round_trip_and_same_bytes_under_any_name(tmp_path: Path) -> None:
-    volume = Volume(HU, AFFINE)
-    write_nifti(volume, tmp_path / "a.nii.gz", gzip_level=3)
-    write_nifti(volume, tmp_path / "b.nii.gz", gzip_level=3)
-    write_nifti(volume, tmp_path / "c.nii")
-    content = (tmp_path / "a.nii.gz").read_bytes()
-    assert content == (tmp_path / "b.nii.gz").read_bytes()
-    assert gzip.decompress(content) == (tmp_path / "c.nii").read_bytes()
-    again = read_nifti(tmp_path / "a.nii.gz")
-    np.testing.assert_array_equal(again.hu, HU)
-    np.testing.assert_allclose(again.affine, AFFINE, rtol=1e-6)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii.gz", "c.nii"]
-
-
-def test_scalar_volume_keeps_float_and_nan(tmp_path: Path) -> None:
-    values = HU.astype(np.float32) / 7
-    values[0, 0, 0] = np.nan
-    write_nifti(ScalarVolume(values, AFFINE), tmp_path / "s.nii.gz")
-    np.testing.assert_array_equal(nib.load(tmp_path / "s.nii.gz").get_fdata(dtype=np.float32), values.T)
-
-
-def test_foreign_float_nifti_is_rounded(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image(HU.T + np.float32(0.3), AFFINE), tmp_path / "f.nii.gz")
-    np.testing.assert_array_equal(read_nifti(tmp_path / "f.nii.gz").hu, HU)
-
-
-@pytest.mark.parametrize("kind", ["absent", "cut", "no gzip", "four axes", "not finite", "too large"])
-def test_what_is_no_ct_is_refused(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "x.nii.gz"
-    values = HU.T.astype(np.float32)
-    if kind == "cut":
-        write_nifti(Volume(HU, AFFINE), path)
-        path.write_bytes(path.read_bytes()[:-40])
-    elif kind == "no gzip":
-        path.write_bytes(b"nothing" * 100)
-    elif kind != "absent":
-        values[0, 0, 0] = {"four axes": 0, "not finite": np.nan, "too large": 40000}[kind]
-        nib.save(nib.Nifti1Image(values[..., None] if kind == "four axes" else values, AFFINE), path)
-    with pytest.raises(StoreError, match=r"x\.nii\.gz"):
-        read_nifti(path)
 
 
 def test_wrong_arrays_are_refused() -> None:

@@ -7,7 +7,8 @@ from kedro.io import AbstractDataset
 
 from hyperct_pipeline.atomic_file import replacing_folder
 from hyperct_pipeline.volumes.converted import NiftiFile
-from hyperct_pipeline.volumes.volume import ScalarVolume, Volume, write_nifti
+from hyperct_pipeline.volumes.nifti_file import write_nifti
+from hyperct_pipeline.volumes.volume import ScalarVolume, Volume
 
 
 class NiftiFolder(AbstractDataset[dict[str, Volume | ScalarVolume], dict[str, NiftiFile]]):

@@ -22,6 +22,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline import __version__
+from hyperct_pipeline.atomic_file import remove_abandoned
 from hyperct_pipeline.dicom.archive import is_mounted
 from hyperct_pipeline.dicom.codestream import DecodeError
 from hyperct_pipeline.dicom.cross_check import cross_check
@@ -31,25 +32,22 @@ from hyperct_pipeline.dicom.nifti_cohort import NiftiCohortConfig
 from hyperct_pipeline.dicom.nifti_volume import read_volume
 from hyperct_pipeline.dicom.reasons import message_of
 from hyperct_pipeline.dicom.selection import ChosenSeries, SelectionConfig
-from hyperct_pipeline.dicom.volume_file import FASTEST_LEVEL, SMALLEST_LEVEL, Written, remove_abandoned, write_volume
-from hyperct_pipeline.errors import ArchiveError, StoreError
-from hyperct_pipeline.study_workers import Failure, WorkersConfig, run_studies
-from hyperct_pipeline.study_workers.config import WORKER_SETTINGS
+from hyperct_pipeline.errors import ArchiveError, UnwritableError
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig, run_studies
+from hyperct_pipeline.volumes.nifti_file import FASTEST_LEVEL, SMALLEST_LEVEL, Written, write_nifti
 from hyperct_pipeline.volumes.volume import Volume, orientation_of, to_ras
 
 logger = logging.getLogger(__name__)
 
 # Part of the settings digest: raise it when the same input gives other voxels.
 CONVERTER_VERSION = "3"
-_WARM_MODULES = ("SimpleITK", "pydicom.pixels.decoders", "scipy.linalg")
-
-OUTPUT_UNWRITABLE = "OUTPUT_UNWRITABLE"
+_WARM_MODULES = ("SimpleITK", "imagecodecs", "pydicom.pixels.decoders", "scipy.linalg")
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class ConvertConfig(WorkersConfig, SelectionConfig):
+class ConvertConfig(SelectionConfig):
     """The whole way from an archive to volumes.
 
     Raises:
@@ -61,7 +59,6 @@ class ConvertConfig(WorkersConfig, SelectionConfig):
     nifti: NiftiCohortConfig = Field(default_factory=NiftiCohortConfig)  # where a NIfTI table is given
 
     def __post_init__(self) -> None:
-        WorkersConfig.__post_init__(self)
         SelectionConfig.__post_init__(self)
         if not self.cross_check_tolerance_hu >= 0:
             raise ValueError("cross_check_tolerance_hu must not be negative")
@@ -70,25 +67,26 @@ class ConvertConfig(WorkersConfig, SelectionConfig):
 
     def digest(self) -> str:
         """Of all settings that may change a result."""
-        settings = dataclasses.asdict(self)
-        for name in WORKER_SETTINGS:
-            del settings[name]
-        text = json.dumps([CONVERTER_VERSION, settings], sort_keys=True)
+        text = json.dumps([CONVERTER_VERSION, dataclasses.asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def convert_all(
-    chosen: Sequence[ChosenSeries], archive: Path, folder: Path, config: ConvertConfig
+    chosen: Sequence[ChosenSeries],
+    archive: Path,
+    folder: Path,
+    config: ConvertConfig,
+    workers: WorkersConfig = ONE_AT_A_TIME,
 ) -> Iterator[tuple[str, Row]]:
     """Key and row of every series, as they finish; volumes are written to `folder`.
 
     Raises:
         ArchiveError: the archive went away meanwhile.
-        StoreError: volumes cannot be written.
+        UnwritableError: volumes cannot be written.
     """
-    remove_abandoned(folder, config.time_limit_s)
+    remove_abandoned(folder, workers.time_limit_s)
     work = partial(convert_series, folder=folder, config=config)
-    for series, outcome in run_studies(work, chosen, config, _WARM_MODULES):
+    for series, outcome in run_studies(work, chosen, workers, _WARM_MODULES):
         if not isinstance(outcome, Failure):
             row = outcome
         else:
@@ -99,11 +97,8 @@ def convert_all(
                 "The DICOM archive can no longer be read: is the share still mounted? "
                 "Finished studies are kept; run again to go on."
             )
-        if row["reason_codes"] == OUTPUT_UNWRITABLE:
-            raise StoreError(
-                "The folder of volumes under data_root cannot be written: is the disk full? "
-                "Finished studies are kept; run again to go on."
-            )
+        if row["reason_codes"] == UnwritableError.CODE:
+            raise UnwritableError("volumes")
         yield series.key, row
 
 
@@ -116,13 +111,13 @@ def convert_series(series: ChosenSeries, folder: Path, config: ConvertConfig) ->
         file.unlink(missing_ok=True)  # one of other settings or files must not outlive a failure
         source = series.source
         volume, found, digest = read_stack(source, config) if isinstance(source, Stack) else read_volume(source)
-        written = write_volume(volume, file, config.gzip_level)
+        written = write_nifti(volume, file, config.gzip_level)
         row |= _facts(volume, file, written) | {"input_sha256": digest, "status": "converted"}
         row["warnings"] = ";".join(sorted({*series.warnings, *found}))
     except DecodeError as error:
         row |= _failed(str(error))
     except OSError:  # reading has its own reasons, so this is the disk that is written to
-        row |= _failed(OUTPUT_UNWRITABLE)
+        row |= _failed(UnwritableError.CODE)
     row["seconds"] = round(time.perf_counter() - start, 3)
     return row
 

@@ -1,21 +1,24 @@
 """The first, middle and last image once more, by another decoder, looked for in the finished volume.
 
-pydicom decodes each image on its own; its pixels must stand in the RAS volume at the places where its own header puts
-them. So a wrong value, a swapped or mirrored axis, and a reversed or shifted stack all show.
+pydicom reads each image on its own, with imagecodecs where it has no decoder itself; its pixels must stand in the RAS
+volume at the places where its own header puts them. So a wrong value, a swapped or mirrored axis, and a reversed or
+shifted stack all show.
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from hyperct_pipeline.dicom.codestream import DecodeError
 from hyperct_pipeline.dicom.geometry import Headers, image_affine
 from hyperct_pipeline.dicom.header import Header
-from hyperct_pipeline.dicom.pixel_format import NATIVE
+from hyperct_pipeline.dicom.pixel_format import JPEG_LOSSLESS, NATIVE, stored_type
 from hyperct_pipeline.volumes.volume import Volume
 
 
@@ -35,7 +38,7 @@ def cross_check(volume: Volume, headers: Headers, tolerance_hu: float, tolerance
     for index in sorted({0, len(headers) // 2, len(headers) - 1}):
         header = headers[index]
         placed = plane_of(volume, header, tolerance_mm)
-        if not (header.transfer_syntax in NATIVE or get_decoder(header.transfer_syntax).is_available):
+        if not _has_decoder(header.transfer_syntax):
             checked = False
             continue
         hu = decode_with_pydicom(header)
@@ -68,7 +71,7 @@ def plane_of(volume: Volume, header: Header, tolerance_mm: float) -> NDArray[np.
 
 
 def decode_with_pydicom(header: Header) -> NDArray[np.float64]:
-    """(rows, columns) HU of one image.
+    """(rows, columns) HU of one image, by another decoder than SimpleITK's.
 
     Raises:
         DecodeError: pydicom cannot decode it.
@@ -79,9 +82,25 @@ def decode_with_pydicom(header: Header) -> NDArray[np.float64]:
             dataset = pydicom.dcmread(header.path, force=True)
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = UID(header.transfer_syntax)
-            stored = np.asarray(dataset.pixel_array, dtype=np.float64)
+            stored = _stored(dataset, header)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - plugins raise anything; it becomes a row with a reason
         raise DecodeError("DECODE_FAILED") from None
-    return stored * header.numbers["RescaleSlope"][0] + header.numbers["RescaleIntercept"][0]
+    return stored.astype(np.float64) * header.numbers["RescaleSlope"][0] + header.numbers["RescaleIntercept"][0]
+
+
+def _has_decoder(transfer_syntax: str) -> bool:
+    return transfer_syntax in NATIVE | JPEG_LOSSLESS or get_decoder(UID(transfer_syntax)).is_available
+
+
+def _stored(dataset: pydicom.Dataset, header: Header) -> NDArray[np.integer[Any]]:
+    """(rows, columns) as stored, before rescale."""
+    if header.transfer_syntax not in JPEG_LOSSLESS:
+        return np.asarray(dataset.pixel_array)
+    import imagecodecs  # the one permissively licensed decoder of it beside that of SimpleITK
+
+    stream = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    _, bits, signed = stored_type(header)
+    raw = imagecodecs.jpegsof3_decode(stream).astype(np.int32) & ((1 << bits) - 1)
+    return np.where(raw >= 1 << (bits - 1), raw - (1 << bits), raw) if signed else raw

@@ -18,7 +18,7 @@ from hyperct_pipeline.dicom.header import Header, read_header
 from hyperct_pipeline.dicom.series import SeriesGroup, group_headers, identity_of
 from hyperct_pipeline.dicom.spool import Spool
 from hyperct_pipeline.errors import ArchiveError
-from hyperct_pipeline.study_workers import Failure, WorkersConfig, run_studies
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig, run_studies
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class ArchiveIndex:
         ]
 
 
-def index_series(archive: Path, workers: WorkersConfig | None = None) -> ArchiveIndex:
+def index_series(archive: Path, workers: WorkersConfig = ONE_AT_A_TIME) -> ArchiveIndex:
     """Reads the header of every file of an archive.
 
     Raises:
@@ -97,7 +97,7 @@ def index_series(archive: Path, workers: WorkersConfig | None = None) -> Archive
     index, closed = ArchiveIndex(archive), list[str]()
     counts: Counter[str] = Counter()
     start = latest = time.monotonic()
-    for path, result in _read_all(walk(archive, closed), workers or WorkersConfig()):
+    for path, result in _read_all(walk(archive, closed), workers):
         counts["DICOM" if isinstance(result, Header) else result] += 1
         index.add(path, result)
         if (now := time.monotonic()) - latest > REPORT_EVERY_S:

@@ -12,8 +12,9 @@ _UID_ROOT = "1.2.840.10008.1.2"
 NATIVE = {IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED}
 LOSSY = {f"{_UID_ROOT}.4.{code}" for code in (50, 51, 81, 91)}
 RLE = f"{_UID_ROOT}.5"
-_LOSSLESS = {f"{_UID_ROOT}.4.{code}" for code in (57, 70, 80, 90)} | {RLE}
-SUPPORTED = NATIVE | LOSSY | _LOSSLESS
+JPEG_LOSSLESS = {f"{_UID_ROOT}.4.{code}" for code in (57, 70)}
+_LOSSLESS = {f"{_UID_ROOT}.4.{code}" for code in (80, 90)} | {RLE}
+SUPPORTED = NATIVE | LOSSY | JPEG_LOSSLESS | _LOSSLESS
 
 BITS_ALLOCATED = (8, 16)
 # Larger than any CT matrix, small enough that a handful of images cannot fill the memory.

@@ -1,5 +1,7 @@
 """Reason codes: why a series or study was refused, and what a person can do about it."""
 
+from hyperct_pipeline.study_workers import FAILURE_REMEDIES
+
 REMEDIES: dict[str, str] = {
     # selection
     "NOT_CT": "Not a CT image; nothing to do unless the modality tag is wrong.",
@@ -58,11 +60,8 @@ REMEDIES: dict[str, str] = {
     "HU_IMPLAUSIBLE": "No air or no tissue among the values; the rescale is missing, apply slope and intercept.",
     "GEOMETRY_MISMATCH": "The volume does not lie where the headers put it; please report this as a fault.",
     "OUTPUT_UNWRITABLE": "The volume could not be written; make room on the disk of data_root and run again.",
-    # study processes
+    **FAILURE_REMEDIES,
     "WORKER_CRASHED": "Decoding took its process down; export the series uncompressed. It is tried again next time.",
-    "MEMORY_LIMIT": "The study needs more than convert.memory_limit_gb; raise it if the study is sound.",
-    "TIME_LIMIT": "The study took longer than convert.time_limit_s; check the disk or raise it.",
-    "UNEXPECTED_ERROR": "A fault of the program; please report it with the line that stands in the log.",
 }
 
 

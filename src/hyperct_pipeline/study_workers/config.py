@@ -24,4 +24,4 @@ class WorkersConfig:
             raise ValueError("memory_limit_gb and time_limit_s must be positive: no study can do with nothing")
 
 
-WORKER_SETTINGS = tuple(WorkersConfig.__dataclass_fields__)
+ONE_AT_A_TIME = WorkersConfig()

@@ -19,6 +19,13 @@ _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1"
 )
 BYTES_PER_GB = 1e9
+# Codes of studies that gave no result, and what a person can do about it.
+FAILURE_REMEDIES = {
+    template.WORKER_CRASHED: "The study took its process down; it is tried again next time.",
+    template.MEMORY_LIMIT: "The study needs more than study_workers.memory_limit_gb; raise it if the study is sound.",
+    template.TIME_LIMIT: "The study took longer than study_workers.time_limit_s; check the disk or raise it.",
+    template.UNEXPECTED_ERROR: "A fault of the program; please report it with the line that stands in the log.",
+}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperct_pipeline.errors import StoreError
-from hyperct_pipeline.volumes.volume import Volume, read_nifti
+from hyperct_pipeline.study_workers import FAILURE_REMEDIES
+from hyperct_pipeline.volumes.nifti_file import read_nifti
+from hyperct_pipeline.volumes.volume import Volume
 
 NIFTI_MISSING, NIFTI_UNREADABLE, NIFTI_CHANGED = "NIFTI_MISSING", "NIFTI_UNREADABLE", "NIFTI_CHANGED"
 REMEDIES = {
@@ -13,6 +15,7 @@ REMEDIES = {
     NIFTI_UNREADABLE: "The NIfTI is damaged; remove it and run `kedro run --pipelines=convert` again.",
     NIFTI_CHANGED: "The NIfTI is not the one that was converted; remove it and run `kedro run --pipelines=convert` "
     "again.",
+    **FAILURE_REMEDIES,
 }
 
 

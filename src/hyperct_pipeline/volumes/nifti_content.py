@@ -8,12 +8,11 @@ unpacks without end is refused before it fills the memory.
 # mypy: allow-untyped-calls
 # (nibabel ships without annotations)
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 from typing import IO, cast
 
+from isal import igzip, igzip_lib
 from nibabel.nifti1 import Nifti1Header
 from nibabel.spatialimages import HeaderDataError
 
@@ -25,6 +24,8 @@ HEADER_BYTES = 348
 MOST_BYTES = 4 * 2**30
 # No deflate stream is smaller than a 1,032nd of what it holds (zlib's technical notes).
 HIGHEST_COMPRESSION = 1032
+_DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, LookupError, HeaderDataError)
+_DAMAGED += (igzip_lib.IsalError,)  # type: ignore[operator] # its stub takes the class for an instance
 
 
 def nifti_content(path: Path) -> bytes:
@@ -35,7 +36,7 @@ def nifti_content(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+            stream = cast(IO[bytes], igzip.IGzipFile(fileobj=file)) if path.suffix == ".gz" else file
             head = stream.read(HEADER_BYTES)
             n_bytes = _length(head)
             if n_bytes > min(MOST_BYTES, HIGHEST_COMPRESSION * path.stat().st_size):
@@ -44,7 +45,7 @@ def nifti_content(path: Path) -> bytes:
             if len(content) != n_bytes or stream.read(1):  # the last read also meets gzip's checksum
                 raise ValueError("the file does not end where its header says")
             return content
-    except (OSError, EOFError, ValueError, LookupError, zlib.error, HeaderDataError) as error:
+    except _DAMAGED as error:
         raise StoreError(f"{path.name} cannot be read as NIfTI ({type(error).__name__}). {REMEDY}") from None
 
 

@@ -5,11 +5,16 @@ volume that the row remembers.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.atomic_file import remove_abandoned
+from hyperct_pipeline.errors import UnwritableError
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig, run_studies
 from hyperct_pipeline.volumes.converted import (
     REMEDIES,
     ConvertedVolumeError,
@@ -31,6 +36,7 @@ _ABSENT = object()
 STORED, REFUSED, FAILED = "stored", "refused", "failed"
 _REMEDIES = REMEDIES | {
     "QUALITY_REJECT": "Its reasons stand in quality_table; limits are set in parameters_quality.yml.",
+    UnwritableError.CODE: "Make room on the disk of data_root and run again.",
     "EMPTY_VOLUME": "Nothing in it is brighter than the low end of preprocess.window_hu.",
 }
 _COLUMN_TYPES = {
@@ -46,10 +52,18 @@ _COLUMN_TYPES = {
 }
 
 
-def preprocess_all(
+@dataclass(frozen=True)
+class Due:
+    """A study to preprocess."""
+
+    wanted: Row  # what its row has to say for itself to count as done
+    file: NiftiFile | None
+
+
+def studies_due(
     quality: pd.DataFrame, files: NiftiFiles, done: Rows, store: VolumeStore, config: PreprocessConfig
-) -> Iterator[tuple[Row, StoredVolume | None]]:
-    """A row per study that is new, changed or no longer stored; and its volume unless it is refused or failed.
+) -> list[Due]:
+    """The studies that are new, changed or no longer stored.
 
     Args:
         quality: the quality table.
@@ -59,27 +73,53 @@ def preprocess_all(
         config: of the grid.
     """
     wanted = [_wanted(study, config.digest()) for study in quality.to_dict("records")]
-    todo = [row for row in wanted if not is_done(row, done.get(row["study_key"]), store, config.verify_store)]
-    progress = Progress("preprocess", len(todo))
-    for wish in todo:
-        row, stored = preprocess_study(wish, files.get(wish["study_key"]), config)
-        progress.count(usable=stored is not None)
-        yield row, stored
+    return [
+        Due(row, files.get(row["study_key"]))
+        for row in wanted
+        if not is_done(row, done.get(row["study_key"]), store, config.verify_store)
+    ]
 
 
-def preprocess_study(wanted: Row, file: NiftiFile | None, config: PreprocessConfig) -> tuple[Row, StoredVolume | None]:
-    """One study: what was asked for and what became of it; and its volume unless it is refused or failed."""
+def preprocess_all(
+    due: Sequence[Due], store: VolumeStore, config: PreprocessConfig, workers: WorkersConfig = ONE_AT_A_TIME
+) -> Iterator[Row]:
+    """A row per study as they finish; study processes put the volumes into the store themselves.
+
+    Raises:
+        UnwritableError: the store cannot be written.
+    """
+    remove_abandoned(store.root, workers.time_limit_s)
+    progress = Progress("preprocess", len(due))
+    for study, outcome in run_studies(partial(preprocess_study, store=store, config=config), due, workers):
+        if isinstance(outcome, Failure):
+            logger.error("Study %s: %s %s", study.wanted["study_key"], outcome.code, outcome.detail)
+            row = study.wanted | _without_volume(FAILED, outcome.code)
+        else:
+            row = outcome
+        if row["reason_codes"] == UnwritableError.CODE:
+            raise UnwritableError("the volume store")
+        progress.count(usable=row["status"] == STORED)
+        yield row
+
+
+def preprocess_study(study: Due, store: VolumeStore, config: PreprocessConfig) -> Row:
+    """What became of one study; its volume is in the store unless it is refused or failed."""
+    wanted = study.wanted
     if wanted["rejected_for"] in REMEDIES:  # not refused for what it shows: quality could not read it
-        return wanted | _without_volume(FAILED, wanted["rejected_for"]), None
+        return wanted | _without_volume(FAILED, wanted["rejected_for"])
     if wanted["rejected_for"] is not None:
-        return wanted | _without_volume(REFUSED, "QUALITY_REJECT"), None
+        return wanted | _without_volume(REFUSED, "QUALITY_REJECT")
     try:
-        stored = preprocess(converted_volume(file, wanted["input_sha256"]), config)
+        stored = preprocess(converted_volume(study.file, wanted["input_sha256"]), config)
     except ConvertedVolumeError as error:
-        return wanted | _without_volume(FAILED, str(error)), None
+        return wanted | _without_volume(FAILED, str(error))
     except EmptyVolumeError:
-        return wanted | _without_volume(FAILED, "EMPTY_VOLUME"), None
-    return wanted | _with_volume(wanted["study_key"], stored), stored
+        return wanted | _without_volume(FAILED, "EMPTY_VOLUME")
+    try:
+        store.put(wanted["study_key"], stored)
+    except OSError:
+        return wanted | _without_volume(FAILED, UnwritableError.CODE)
+    return wanted | _with_volume(wanted["study_key"], stored)
 
 
 def is_done(wanted: Row, row: Mapping[str, Any] | None, store: VolumeStore, verify: bool) -> bool:

@@ -1,15 +1,18 @@
 """Quality of a whole archive: each volume is read once, and a table tells every converted study's verdict.
 
+Each study is read in a process of its own, so that a damaged file or a hanging disk costs one row.
 A finished row says of which volume (digest, size of its file) and by which version of the checks it was measured;
 what is new or changed is measured again, and what could not be read is tried again.
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig, run_studies
 from hyperct_pipeline.volumes.converted import (
     REMEDIES,
     ConvertedVolumeError,
@@ -38,10 +41,21 @@ _COLUMN_TYPES = {
 }
 
 
-def examine_all(
-    manifest: pd.DataFrame, files: NiftiFiles, done: Rows, pictures: Collection[str]
-) -> Iterator[tuple[Row, bytes | None]]:
-    """A row per converted study that is new or changed, and its thumbnail where the volume could be read.
+@dataclass(frozen=True)
+class Due:
+    """A study to look at."""
+
+    wanted: Row  # what its row has to say for itself to count as done
+    file: NiftiFile | None
+
+    @property
+    def key(self) -> str:
+        """Of the study."""
+        return str(self.wanted["study_key"])
+
+
+def studies_due(manifest: pd.DataFrame, files: NiftiFiles, done: Rows, pictures: Collection[str]) -> list[Due]:
+    """The converted studies that are new or changed.
 
     Args:
         manifest: of the conversion.
@@ -49,23 +63,34 @@ def examine_all(
         done: rows of earlier runs by study key.
         pictures: keys of the studies that have a thumbnail.
     """
-    wanted = [_wanted(study, files) for study in _converted(manifest)]
-    todo = [row for row in wanted if not (row["study_key"] in pictures and _is_done(row, done.get(row["study_key"])))]
-    progress = Progress("quality", len(todo))
-    for row in todo:
-        examined, picture = examine(row, files.get(row["study_key"]))
-        progress.count(usable=picture is not None)
-        yield examined, picture
+    converted = [Due(_wanted(study, files), files.get(study["study_key"])) for study in _converted(manifest)]
+    return [due for due in converted if not (due.key in pictures and _is_done(due.wanted, done.get(due.key)))]
 
 
-def examine(wanted: Row, file: NiftiFile | None) -> tuple[Row, bytes | None]:
+def examine_all(due: Sequence[Due], workers: WorkersConfig = ONE_AT_A_TIME) -> Iterator[tuple[Row, bytes | None]]:
+    """A row per study as they finish, and its thumbnail where the volume could be read."""
+    progress = Progress("quality", len(due))
+    for study, outcome in run_studies(examine, due, workers):
+        if isinstance(outcome, Failure):
+            logger.error("Study %s: %s %s", study.key, outcome.code, outcome.detail)
+            outcome = _unread(study, outcome.code), None
+        progress.count(usable=outcome[1] is not None)
+        yield outcome
+
+
+def examine(study: Due) -> tuple[Row, bytes | None]:
     """One study: what was asked for, with its numbers or the reason why there are none; and its thumbnail."""
+    wanted = study.wanted
     try:
-        volume = converted_volume(file, wanted["content_sha256"])
+        volume = converted_volume(study.file, wanted["content_sha256"])
     except ConvertedVolumeError as error:
-        return wanted | {"reason": str(error), "numbers": {}}, None
+        return _unread(study, str(error)), None
     numbers = measure(volume, frozenset(wanted["warnings"].split(";")))
     return wanted | {"reason": "", "numbers": numbers}, thumbnail(volume)
+
+
+def _unread(study: Due, reason: str) -> Row:
+    return study.wanted | {"reason": reason, "numbers": {}}
 
 
 def quality_table(manifest: pd.DataFrame, rows: Rows, config: QualityConfig) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hyperct_pipeline.errors import StoreError
 from hyperct_pipeline.volumes.volume import Volume, to_ras
 
 # Names and (low, high) HU of the windows radiologists use.
@@ -41,8 +42,15 @@ def thumbnail(volume: Volume) -> bytes:
 
 
 def pixels(png: bytes) -> NDArray[np.float64]:
-    """(rows, columns) in [0, 1]."""
-    return np.asarray(Image.open(io.BytesIO(png)), dtype=np.float64) / 255
+    """(rows, columns) in [0, 1].
+
+    Raises:
+        StoreError: the picture is damaged.
+    """
+    try:
+        return np.asarray(Image.open(io.BytesIO(png)), dtype=np.float64) / 255
+    except (OSError, SyntaxError, ValueError):  # what Pillow has for a PNG that is cut or none at all
+        raise StoreError("damaged picture: remove it from quality_thumbnails and run quality again") from None
 
 
 def _thinned(image: NDArray[np.int16], step: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The volume and its axes, and NIfTI files of it.
+"""The volume and its axes.
 
 THE axis convention: arrays are (Z, Y, X). The affine maps the NIfTI index (x, y, z, 1) of voxel [z, y, x] to
 millimetres in RAS: x grows to the patient's right, y to the front, z to the head. In a volume "in RAS" the
@@ -11,21 +11,12 @@ the same digest, before it is written and after it is read.
 # mypy: allow-untyped-calls
 # (nibabel ships without annotations)
 
-import gzip
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from nibabel import orientations
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
-
-from hyperct_pipeline.atomic_file import replacing
-from hyperct_pipeline.errors import StoreError
-from hyperct_pipeline.volumes.nifti_content import REMEDY, nifti_content
 
 INT16 = np.iinfo(np.int16)
 
@@ -85,45 +76,6 @@ def to_ras(volume: Volume) -> Volume:
     hu_xyz = orientations.apply_orientation(volume.hu.T, current)
     affine = volume.affine @ orientations.inv_ornt_aff(current, volume.hu.T.shape)
     return Volume(np.ascontiguousarray(hu_xyz.T), affine)
-
-
-def write_nifti(volume: Volume | ScalarVolume, path: Path, gzip_level: int = 1) -> None:
-    """Writes NIfTI-1, compressed where the name ends in .gz; the same volume always gives the same bytes.
-
-    The file appears under its name only when it is complete.
-    """
-    values = volume.hu if isinstance(volume, Volume) else volume.values
-    image = nib.Nifti1Image(values.T, volume.affine)
-    image.header.set_slope_inter(1, 0)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(volume.affine, code="scanner")
-    image.set_qform(volume.affine, code="scanner")
-    content = image.to_bytes()
-    if path.suffix == ".gz":
-        content = gzip.compress(content, gzip_level, mtime=0)
-    with replacing(path) as draft:
-        draft.write_bytes(content)
-
-
-def read_nifti(path: Path) -> Volume:
-    """Reads a CT; values that are not int16 after rescale are rounded to it.
-
-    Raises:
-        StoreError: absent or damaged, not three-dimensional, or values that are not Hounsfield units.
-    """
-    content = nifti_content(path)
-    try:
-        image = nib.Nifti1Image.from_bytes(content)
-        values = np.asarray(image.dataobj).T
-    except (ValueError, HeaderDataError, ImageFileError) as error:
-        raise StoreError(f"{path.name} cannot be read as NIfTI ({type(error).__name__}). {REMEDY}") from None
-    if values.ndim != 3:
-        raise StoreError(f"{path.name} has {values.ndim} axes, expected 3: one volume per file.")
-    if values.dtype != np.int16:
-        if not (np.isfinite(values).all() and values.min() >= INT16.min and values.max() <= INT16.max):
-            raise StoreError(f"{path.name} holds values outside int16 or not finite: these are not HU.")
-        values = np.rint(values).astype(np.int16)
-    return Volume(np.ascontiguousarray(values), np.asarray(image.affine, dtype=np.float64))
 
 
 def _check(values: NDArray[np.generic], dtype: np.dtype[np.generic], affine: NDArray[np.float64]) -> None:

@@ -18,20 +18,23 @@ from hyperct_pipeline.dicom.nifti_selection import select_volumes
 from hyperct_pipeline.dicom.selection import ChosenSeries
 from hyperct_pipeline.dicom.selection import select_series as select
 from hyperct_pipeline.pseudonyms import Pseudonyms
+from hyperct_pipeline.study_workers import WorkersConfig
 from hyperct_pipeline.volumes.progress import Progress
 from hyperct_pipeline.volumes.volume import Volume
 
 Rows = dict[str, dict[str, Any]]
 
 
-def index_archive(archive: Path, nifti_table: pd.DataFrame, config: ConvertConfig) -> ArchiveIndex | NiftiCohort:
+def index_archive(
+    archive: Path, nifti_table: pd.DataFrame, config: ConvertConfig, workers: WorkersConfig
+) -> ArchiveIndex | NiftiCohort:
     """All series groups of the archive; they hold paths and identifiers and stay within this process.
 
     Where a table of NIfTI volumes is given, the archive is a folder of these.
     """
     if nifti_table.shape != (0, 0):
         return NiftiCohort(archive, nifti_table, config.nifti)
-    return index_series(archive, config)
+    return index_series(archive, workers)
 
 
 def select_series(
@@ -59,12 +62,13 @@ def convert_studies(
     conversion_rows_done: Rows,
     nifti_folder: Path,
     config: ConvertConfig,
+    workers: WorkersConfig,
 ) -> Iterator[tuple[dict[str, Volume], Rows]]:
     """Rows of the series that are new or changed, one at a time; study processes write their volumes themselves."""
     yield {}, {}  # Kedro looks at the first chunk, and there may be no other
     todo = [s for s in chosen_series if not is_done(s, conversion_rows_done.get(s.key), nifti_folder, config)]
     progress = Progress("convert", len(todo))
-    for key, row in convert_all(todo, archive, nifti_folder, config):
+    for key, row in convert_all(todo, archive, nifti_folder, config, workers):
         progress.count(usable=row["status"] == "converted")
         yield {}, {key: row}
 

@@ -13,7 +13,7 @@ def create_pipeline(**_: Any) -> Pipeline:
         [
             node(
                 nodes.index_archive,
-                inputs=["dicom_archive", "nifti_table", "params:convert"],
+                inputs=["dicom_archive", "nifti_table", "params:convert", "params:study_workers"],
                 outputs="series_groups",
                 name="index_archive",
             ),
@@ -26,7 +26,14 @@ def create_pipeline(**_: Any) -> Pipeline:
             node(nodes.crosswalk, inputs=["series_groups", "pseudonyms"], outputs="crosswalk", name="crosswalk"),
             node(
                 nodes.convert_studies,
-                inputs=["dicom_archive", "chosen_series", "conversion_rows_done", "nifti_folder", "params:convert"],
+                inputs=[
+                    "dicom_archive",
+                    "chosen_series",
+                    "conversion_rows_done",
+                    "nifti_folder",
+                    "params:convert",
+                    "params:study_workers",
+                ],
                 outputs=["nifti", "conversion_rows"],
                 name="convert_studies",
             ),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.study_workers import WorkersConfig
 from hyperct_pipeline.volumes import preprocess_report
 from hyperct_pipeline.volumes.converted import NiftiFile
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
@@ -19,12 +20,13 @@ def preprocess_studies(
     preprocess_rows_done: Rows,
     volume_store_done: VolumeStore,
     config: PreprocessConfig,
+    workers: WorkersConfig,
 ) -> Iterator[tuple[dict[str, StoredVolume], Rows]]:
-    """Stored volumes and rows of the studies that are new, changed or no longer stored, one at a time."""
+    """Rows of the studies that are new or changed, one at a time; study processes store their volumes themselves."""
     yield {}, {}  # Kedro looks at the first chunk, and there may be no other
-    finished = preprocess_report.preprocess_all(quality_table, nifti, preprocess_rows_done, volume_store_done, config)
-    for row, stored in finished:
-        yield ({row["study_key"]: stored} if stored else {}), {row["study_key"]: row}
+    due = preprocess_report.studies_due(quality_table, nifti, preprocess_rows_done, volume_store_done, config)
+    for row in preprocess_report.preprocess_all(due, volume_store_done, config, workers):
+        yield {}, {row["study_key"]: row}
 
 
 def preprocess_table(quality_table: pd.DataFrame, preprocess_rows: Rows) -> pd.DataFrame:

@@ -17,8 +17,14 @@ def create_pipeline(config: str = "params:preprocess", **_: Any) -> Pipeline:
         [
             node(
                 nodes.preprocess_studies,
-                inputs=["quality_table", "nifti", "preprocess_rows_done", "volume_store_done", config],
-                # the row last: it says that the study is done
+                inputs=[
+                    "quality_table",
+                    "nifti",
+                    "preprocess_rows_done",
+                    "volume_store_done",
+                    config,
+                    "params:study_workers",
+                ],
                 outputs=["volume_store", "preprocess_rows"],
                 name="preprocess_studies",
             ),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hyperct_pipeline.study_workers import WorkersConfig
 from hyperct_pipeline.volumes import quality_page, quality_report
 from hyperct_pipeline.volumes.converted import NiftiFile
 from hyperct_pipeline.volumes.quality import QualityConfig
@@ -23,12 +24,12 @@ def examine_studies(
     nifti: dict[str, NiftiFile],
     quality_rows_done: Rows,
     quality_thumbnails_done: Pictures,
+    workers: WorkersConfig,
 ) -> Iterator[tuple[dict[str, bytes], Rows]]:
     """Thumbnails and rows of the studies that are new or changed, one at a time."""
     yield {}, {}  # Kedro looks at the first chunk, and there may be no other
-    for row, picture in quality_report.examine_all(
-        conversion_manifest, nifti, quality_rows_done, quality_thumbnails_done
-    ):
+    due = quality_report.studies_due(conversion_manifest, nifti, quality_rows_done, quality_thumbnails_done)
+    for row, picture in quality_report.examine_all(due, workers):
         yield ({row["study_key"]: picture} if picture else {}), {row["study_key"]: row}
 
 

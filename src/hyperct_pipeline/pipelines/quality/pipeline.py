@@ -13,7 +13,13 @@ def create_pipeline(**_: Any) -> Pipeline:
         [
             node(
                 nodes.examine_studies,
-                inputs=["conversion_manifest", "nifti", "quality_rows_done", "quality_thumbnails_done"],
+                inputs=[
+                    "conversion_manifest",
+                    "nifti",
+                    "quality_rows_done",
+                    "quality_thumbnails_done",
+                    "params:study_workers",
+                ],
                 # the row last: it says that the study is done
                 outputs=["quality_thumbnails", "quality_rows"],
                 name="examine_studies",
