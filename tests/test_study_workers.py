@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +14,8 @@ from pydantic import ValidationError
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.study_workers import Failure, WorkersConfig, run_studies
+from hyperct_pipeline.study_workers import process as process_module
+from hyperct_pipeline.study_workers.process import StudyProcess
 
 WORK = """
 import os, signal, sys, time
@@ -172,3 +175,31 @@ def test_a_given_scheduler_does_the_work(work) -> None:
 def test_settings_that_no_study_can_keep(settings) -> None:
     with pytest.raises(ValidationError):
         WorkersConfig(**settings)
+
+
+def test_a_closed_process_starts_nothing_any_more(work, monkeypatch: pytest.MonkeyPatch) -> None:
+    process, started = StudyProcess(), []
+    start = process_module._start
+    # the run ends while another thread is about to start its process
+    monkeypatch.setattr(process_module, "_start", lambda: started.append(start()) or started[0])
+    process.close()
+    assert process.run(work.study, "a", one()) == Failure("WORKER_CRASHED", "template") and not started
+
+
+def test_closing_waits_for_a_process_that_is_being_started(work, monkeypatch: pytest.MonkeyPatch) -> None:
+    process, started, reached = StudyProcess(), [], threading.Event()
+    start = process_module._start
+
+    def slow_start() -> object:
+        reached.set()
+        time.sleep(0.3)
+        started.append(start())
+        return started[0]
+
+    monkeypatch.setattr(process_module, "_start", slow_start)
+    thread = threading.Thread(target=process.run, args=(work.study, "hang", one()))
+    thread.start()
+    assert reached.wait(5)
+    process.close()
+    thread.join(10)
+    assert not thread.is_alive() and started[0].returncode is not None

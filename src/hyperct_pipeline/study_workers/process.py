@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,8 @@ class StudyProcess:
 
     def __init__(self) -> None:
         self._process: "subprocess.Popen[bytes] | None" = None
+        self._ended = False
+        self._starting = threading.Lock()
 
     def run(
         self, work: Callable[[Any], Any], item: Any, config: WorkersConfig, warm_modules: tuple[str, ...] = ()
@@ -59,12 +62,20 @@ class StudyProcess:
         )
         answer = self._ask(job)
         if not isinstance(answer, template.Answer):
-            self.close()
+            self._close()
             return Failure(template.WORKER_CRASHED, "template")
         return pickle.loads(answer.result) if answer.code == template.OK else Failure(answer.code, answer.detail)
 
     def close(self) -> None:
-        """End the process and whatever it works on; a `run` that another thread waits for returns a failure."""
+        """End the process and whatever it works on, for good.
+
+        A `run` that another thread waits for, or begins later, returns a failure.
+        """
+        with self._starting:  # otherwise a process that is just being started would outlive this
+            self._ended = True
+        self._close()
+
+    def _close(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -73,6 +84,8 @@ class StudyProcess:
 
     def _ask(self, job: template.Job) -> object | None:
         process = self._started()
+        if process is None:
+            return None
         assert process.stdin is not None and process.stdout is not None
         try:
             template.write_message(process.stdin, job)
@@ -80,17 +93,23 @@ class StudyProcess:
         except (BrokenPipeError, ValueError):  # it was killed between two studies, or closed meanwhile
             return None
 
-    def _started(self) -> "subprocess.Popen[bytes]":
-        if self._process is not None and self._process.poll() is not None:
-            self.close()
-        if self._process is None:
-            paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109 - text is wanted
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", template.__name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | _ONE_THREAD | {"PYTHONPATH": paths},
-                start_new_session=True,  # Ctrl-C is for the caller, who then closes this one
-            )
-        return self._process
+    def _started(self) -> "subprocess.Popen[bytes] | None":
+        """The process, a new one where there is none any more; None after the end."""
+        with self._starting:
+            if self._process is not None and self._process.poll() is not None:
+                self._close()
+            if self._process is None and not self._ended:
+                self._process = _start()
+            return self._process
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109 - text is wanted
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", template.__name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | _ONE_THREAD | {"PYTHONPATH": paths},
+        start_new_session=True,  # Ctrl-C is for the caller, who then closes this one
+    )
