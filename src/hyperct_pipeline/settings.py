@@ -1,5 +1,6 @@
 """Project settings that Kedro reads at start."""
 
+import logging
 import warnings
 
 from kedro.config import OmegaConfigLoader
@@ -8,6 +9,10 @@ from hyperct_pipeline.hooks import ConfigurationHook, FailureMessageHook, Prefli
 
 # Kedro 1.7 calls what omegaconf has renamed, at every start.
 warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
+
+# At DEBUG Kedro writes down every argument of every hook: paths of the archive, the secret, raw tables.
+for _name in ("kedro.framework.hooks.manager", "kedro.framework.cli.hooks.manager"):
+    logging.getLogger(_name).setLevel(logging.INFO)
 
 HOOKS = (FailureMessageHook(), ConfigurationHook(), PreflightHook(), TrackingHook())
 

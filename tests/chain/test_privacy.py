@@ -4,6 +4,7 @@ import datetime
 import gzip
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,21 @@ def test_a_planted_identifier_would_be_found(chain: Any, tmp_path: Path) -> None
         stream.write(b"x" * 200 + b"DOE^JOHN" + b"\0" * 200)
     (tmp_path / "v.nii.gz").write_bytes(buffer.getvalue())
     assert b"DOE^JOHN" in content(tmp_path / "v.nii.gz")
+
+
+def test_neither_the_secret_nor_the_folder_of_the_archive_is_logged_at_debug(chain: Any, tmp_path: Path) -> None:
+    """Kedro's tracing of hooks writes down all arguments of all hooks at DEBUG."""
+    raw = chain.data / "01_raw/phantom/dicom/site_a"
+    folder = tmp_path / "CANARY^FOLDER"
+    shutil.copytree(min(path for path in raw.iterdir() if path.is_dir()), folder / "study")
+    logging = tmp_path / "logging.yml"
+    logging.write_text((chain.folder / "conf/logging.yml").read_text().replace("INFO", "DEBUG"))
+    parameters = f"dicom_root={folder},data_root={tmp_path / 'out'},convert.min_slices=3,write_crosswalk=true"
+    secret = "canary-secret-of-more-than-32-characters"
+    printed = chain.run(
+        "kedro", "run", "--pipelines=convert", f"--params={parameters}",
+        KEDRO_LOGGING_CONFIG=str(logging), HYPERCT_SECRET=secret,
+    )  # fmt: skip
+    assert "DEBUG" in printed
+    chain.printed.pop()  # the canary in it, if any, is this test's
+    assert "CANARY^FOLDER" not in printed and secret not in printed
