@@ -2,7 +2,8 @@
 
 from hyperct_pipeline.hooks.configuration import ConfigurationHook
 from hyperct_pipeline.hooks.failure_message import FailureMessageHook
+from hyperct_pipeline.hooks.one_writer import OneWriterHook
 from hyperct_pipeline.hooks.preflight import PreflightHook
 from hyperct_pipeline.hooks.tracking import TrackingHook
 
-__all__ = ["ConfigurationHook", "FailureMessageHook", "PreflightHook", "TrackingHook"]
+__all__ = ["ConfigurationHook", "FailureMessageHook", "OneWriterHook", "PreflightHook", "TrackingHook"]
