@@ -1,11 +1,14 @@
 """Missing inputs are found before any node, all at once."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from kedro.framework.project import configure_project
 from kedro.io import DataCatalog, MemoryDataset
 
-from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables
+from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables, StudyTable
 from hyperct_pipeline.errors import MissingInputError
 from hyperct_pipeline.hooks import PreflightHook
 from hyperct_pipeline.model.settings import BackboneConfig
@@ -56,3 +59,19 @@ def test_weights_are_looked_for_before_a_training(tag: str, weights: str, fails:
         return
     with pytest.raises(MissingInputError, match="no weight file at nowhere"):
         hook.before_pipeline_run(pipeline, catalog)
+
+
+def test_a_table_of_an_earlier_stage_is_looked_for_and_its_maker_named(tmp_path: Path) -> None:
+    configure_project("hyperct_pipeline")
+    tables = {name: StudyTable(str(tmp_path / f"{name}.parquet")) for name in ("quality_table", "study_index")}
+    catalog = DataCatalog(tables | {"optional": StudyTable(str(tmp_path / "o.parquet"), optional=True)})
+    hook = PreflightHook()
+    hook.after_catalog_created({}, {})
+    with pytest.raises(MissingInputError) as caught:
+        hook.before_pipeline_run(SimpleNamespace(inputs=lambda: {*tables, "optional"}, nodes=[]), catalog)
+    assert str(caught.value).splitlines()[1:] == [
+        "- The table quality_table does not exist in this data_root yet: `kedro run --pipeline=quality` makes it.",
+        "- The table study_index does not exist in this data_root yet: `kedro run --pipeline=harmonize` makes it.",
+    ]
+    tables["quality_table"].save(pd.DataFrame({"study_key": ["a"]}))
+    hook.before_pipeline_run(SimpleNamespace(inputs=lambda: {"quality_table", "optional"}, nodes=[]), catalog)

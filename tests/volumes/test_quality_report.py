@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hyperct_pipeline.errors import MissingInputError
 from hyperct_pipeline.study_workers import WorkersConfig
 from hyperct_pipeline.volumes import quality_report
 from hyperct_pipeline.volumes.converted import NiftiFiles
@@ -125,3 +126,10 @@ def test_a_study_that_takes_too_much_is_a_row_and_is_tried_again(files, manifest
     assert table.loc[0, ["verdict", "reason_codes"]].tolist() == ["reject", "TIME_LIMIT"] and picture is None
     assert "study_workers.time_limit_s" in table.loc[0, "message"]
     assert len(studies_due(manifest, found, {"a": row}, "a")) == 1
+
+
+def test_a_manifest_that_is_not_there_or_too_old_is_one_sentence(manifest_of) -> None:
+    with pytest.raises(MissingInputError, match="no conversion manifest yet"):
+        studies_due(pd.DataFrame(), {}, {}, ())
+    with pytest.raises(MissingInputError, match="earlier release"):
+        studies_due(manifest_of().drop(columns="content_sha256"), {}, {}, ())

@@ -24,13 +24,13 @@ class StudyTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def __init__(self, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
-        self._optional = optional
+        self.optional = optional
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
         """Read the parquet file with nullable dtypes as they were saved."""
         if not self._filepath.is_file():
-            if self._optional:
+            if self.optional:
                 return pd.DataFrame()
             raise DatasetError(
                 f"The table {self._filepath.stem} does not exist yet: run the pipeline that makes it first "
@@ -53,7 +53,7 @@ class StudyTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return {"table": self._filepath.name, "optional": self._optional}
+        return {"table": self._filepath.name, "optional": self.optional}
 
 
 def _joined(cell: Any) -> Any:

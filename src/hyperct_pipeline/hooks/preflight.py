@@ -4,9 +4,11 @@ import os
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 
+from hyperct_pipeline.datasets import StudyTable
 from hyperct_pipeline.errors import MissingInputError, WeightsError
 from hyperct_pipeline.hooks.failure_message import root_cause
 
@@ -46,11 +48,27 @@ class PreflightHook:
                 if cause is None:
                     raise
                 messages.append(str(cause))
+        messages += _missing_tables(pipeline, catalog)
         messages += _missing_weights(pipeline, catalog)
         if len(messages) == 1:
             raise MissingInputError(messages[0])
         if messages:
             raise MissingInputError("\n".join([f"{len(messages)} inputs are missing.", *(f"- {m}" for m in messages)]))
+
+
+def _missing_tables(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> list[str]:
+    """Tables of earlier stages that are not there, and the stage that makes each."""
+    missing = []
+    for name in sorted(pipeline.inputs()):
+        dataset = catalog.get(name)
+        if isinstance(dataset, StudyTable) and not dataset.optional and not dataset.exists():
+            makers = [stage for stage, made in pipelines.items() if name in made.all_outputs()]
+            # the stage itself, not a chain that contains it
+            stage = min(makers, key=lambda stage: len(pipelines[stage].nodes), default="__default__")
+            missing.append(
+                f"The table {name} does not exist in this data_root yet: `kedro run --pipeline={stage}` makes it."
+            )
+    return missing
 
 
 def _missing_weights(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> list[str]:

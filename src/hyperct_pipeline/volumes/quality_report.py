@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.errors import MissingInputError
 from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig, run_studies
 from hyperct_pipeline.volumes.converted import (
     REMEDIES,
@@ -62,7 +63,14 @@ def studies_due(manifest: pd.DataFrame, files: NiftiFiles, done: Rows, pictures:
         files: NIfTI by study key.
         done: rows of earlier runs by study key.
         pictures: keys of the studies that have a thumbnail.
+
+    Raises:
+        MissingInputError: nothing was converted yet.
     """
+    if manifest.shape == (0, 0):
+        raise MissingInputError("There is no conversion manifest yet: `kedro run --pipeline=convert` makes it.")
+    if "content_sha256" not in manifest:
+        raise MissingInputError("The conversion manifest is of an earlier release: run `kedro run --pipeline=convert`.")
     converted = [Due(_wanted(study, files), files.get(study["study_key"])) for study in _converted(manifest)]
     return [due for due in converted if not (due.key in pictures and _is_done(due.wanted, done.get(due.key)))]
 
