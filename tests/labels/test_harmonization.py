@@ -34,7 +34,7 @@ def test_visible_tricky_cases(test_data: Path, catalogue: TaskCatalogue, sources
     cases = pd.read_csv(test_data / "labels" / "tricky_cases.csv")
     shipped = cases[cases["source"].isin([*sources.sources, "linked"])]
     found = {case.case_id: label_of_case(case, catalogue, sources) for case in shipped.itertuples()}
-    assert len(found) >= 19
+    assert len(found) == 25
     assert found == dict(zip(shipped["case_id"], shipped["expected"], strict=True))
 
 

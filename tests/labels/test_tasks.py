@@ -8,7 +8,7 @@ from hyperct_pipeline.labels.tasks import TaskCatalogue, load_catalogue
 
 
 def rewritten(config: dict[str, Any], rule: Any) -> dict[str, Any]:
-    config["definition_sets"]["hyperct"]["tasks"]["ventricular_enlargement"]["positive_when"] = rule
+    config["hyperct"]["tasks"]["ventricular_enlargement"]["positive_when"] = rule
     return config
 
 
@@ -54,7 +54,7 @@ def test_impossible_rule_is_refused_with_its_key(catalogue_yaml: dict[str, Any],
     with pytest.raises(ConfigError) as caught:
         load_catalogue(rewritten(catalogue_yaml, rule))
     assert message in str(caught.value)
-    assert "definition_sets.hyperct.tasks.ventricular_enlargement.positive_when" in str(caught.value)
+    assert "hyperct.tasks.ventricular_enlargement.positive_when" in str(caught.value)
 
 
 def test_all_errors_are_listed_at_once(catalogue_yaml: dict[str, Any]) -> None:

@@ -168,7 +168,7 @@ def _check_explained(tasks: TaskCatalogueConfig, explain: ExplainConfig) -> None
 def _messages(group: str, error: ValidationError, places: ParameterPlaces) -> Iterator[str]:
     for item in error.errors(include_url=False):
         # pydantic adds the names of union branches and validators; keep what stands in the YAML
-        key = (group, *(part for part in item["loc"] if "[" not in str(part)))
+        key = (group, *(part for part in item["loc"] if "[" not in str(part) and part != "definition_sets"))
         found = "" if item["type"] == "missing" else f" (found {item['input']!r:.80})"
         text = "unknown key" if "unexpected" in item["type"] or "extra" in item["type"] else item["msg"]
         yield f"{places.name_of(key)}: {'.'.join(map(str, key))}: {text}{found}"

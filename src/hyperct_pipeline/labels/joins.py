@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hyperct_pipeline.errors import LabelTableError
-from hyperct_pipeline.labels.sources import EchoWide, LabelSourcesConfig
+from hyperct_pipeline.labels.source_formats import EchoLong, EchoWide
+from hyperct_pipeline.labels.sources import LabelSourcesConfig
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,6 @@ def check_joins(joins: Mapping[str, Join], n_archive: int, sources: LabelSources
 def _remedy(name: str, sources: LabelSourcesConfig) -> str:
     source = sources.of(name)
     issuer = f"issuer (IssuerOfPatientID of its patient ids, now '{source.issuer}')"
-    if isinstance(source, EchoWide):
+    if isinstance(source, EchoWide | EchoLong):
         return f"id.patient (now column '{source.id.patient}') and {issuer}"
     return f"id.type (now {source.id.type}) and id.pattern"

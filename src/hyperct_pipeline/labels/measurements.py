@@ -17,14 +17,16 @@ from hyperct_pipeline.labels.quantities import Quantity, unit_factor
 APPROXIMATE_RELATIVE = 0.05
 # Spellings in cells -> pint. Deliberately short: an unknown suffix makes the cell unknown, never a guess.
 CELL_UNITS: Mapping[str, str] = {
-    "%": "percent", "percent": "percent", "mmhg": "mmHg", "mm hg": "mmHg", "m/s": "m/s", "m/sec": "m/s",
-    "cm/s": "cm/s", "cm/sec": "cm/s", "mm/s": "mm/s", "cm": "cm", "mm": "mm", "m2": "m**2", "m^2": "m**2",
-    "ml": "mL", "cc": "mL", "ml/m2": "mL/m**2", "ml/m^2": "mL/m**2", "ml/m**2": "mL/m**2", "cc/m2": "mL/m**2",
+    "%": "percent", "percent": "percent", "mmhg": "mmHg", "m/s": "m/s", "m/sec": "m/s",
+    "cm/s": "cm/s", "cm/sec": "cm/s", "mm/s": "mm/s", "cm": "cm", "mm": "mm", "m": "m", "m2": "m**2", "m^2": "m**2",
+    "mm2": "mm**2", "cm2": "cm**2", "ml": "mL", "cc": "mL", "l": "L", "dl": "dL", "ml/m2": "mL/m**2", "ml/m^2": "mL/m**2", "ml/m**2": "mL/m**2", "cc/m2": "mL/m**2",
 }  # fmt: skip
 _REPLACED = str.maketrans(
-    {"–": "-", "—": "-", "−": "-", "‑": "-", "‒": "-", "\u00a0": " ", "\u202f": " ", "²": "2", "％": "%"}
+    {"–": "-", "—": "-", "−": "-", "‑": "-", "‒": "-", "\u00a0": " ", "\u202f": " ", "％": "%", "\u200b": "", "\ufeff": "", "\u2009": " "}
 )
-_SYMBOLS = {"±": "+/-", "+-": "+/-", "≤": "<=", "≥": ">=", "≈": "~"}
+# A raised 2 belongs to a unit; behind a digit it is a footnote, and "45²" is no number.
+_SQUARE = re.compile(r"(?<=[a-z])²")
+_SYMBOLS = {"±": "+/-", "+-": "+/-", "+ / -": "+/-", "≤": "<=", "≥": ">=", "=<": "<=", "=>": ">=", "≈": "~"}
 _BOUND_WORDS = {
     "less than": "<", "below": "<", "under": "<", "at most": "<=", "up to": "<=", "greater than": ">",
     "more than": ">", "above": ">", "over": ">", "at least": ">=",
@@ -54,6 +56,7 @@ def read_numbers(
     unit: str,
     missing: Sequence[str],
     decimal_comma: bool = False,
+    words: Mapping[str, str | None] | None = None,
 ) -> Intervals:
     """Intervals of a column of measurements, in the quantity's canonical unit, rounded to its resolution.
 
@@ -63,16 +66,20 @@ def read_numbers(
         unit: unit of the column; a unit in the cell overrides it.
         missing: texts (or numbers) that stand for "not measured", lower case.
         decimal_comma: whether "5,3" means 5.3.
+        words: text -> the measurement it stands for, None for "not measured"; goes before everything else.
 
     Returns:
         Reason `measured`, or unknown with `not_measured`, `unmapped_text` (also: a unit that does not fit) or
         `out_of_range` (a bound outside the plausible range).
     """
     sentinels = {_plain(word) for word in missing}
+    known = {_plain(word): value for word, value in (words or {}).items()}
 
     def read(text: str) -> Row:
-        if _plain(text) in sentinels:
+        meant = known.get(_plain(text), text)
+        if meant is None or _plain(meant) in sentinels:
             return _nothing(Reason.NOT_MEASURED)
+        text = meant
         bounds = _bounds(normal_text(text, decimal_comma), _scale(quantity, unit))
         return _nothing(Reason.UNMAPPED_TEXT) if bounds is None else _plausible(bounds, quantity)
 
@@ -110,12 +117,38 @@ def read_levels(
     return _spread(cells, read)
 
 
+def likely_unit(text: str, quantity: Quantity, unit: str, decimal_comma: bool = False) -> str | None:
+    """Another unit in which the numbers of an implausible text would be plausible, None where there is none.
+
+    Only for numbers without a unit of their own: a unit in the cell is taken at its word.
+    """
+    for other in dict.fromkeys(CELL_UNITS.values()):
+        if other == unit or quantity.unit is None:
+            continue
+        try:
+            factor = unit_factor(other, quantity.unit)
+        except ValueError:
+            continue
+        bounds = _bounds(normal_text(text, decimal_comma), lambda cell, factor=factor: None if cell else factor)
+        if bounds is not None and _plausible(bounds, quantity)[4] == Reason.MEASURED:
+            return other
+    return "1" if quantity.unit == "percent" and unit != "1" and _is_fraction(text, decimal_comma) else None
+
+
+def _is_fraction(text: str, decimal_comma: bool) -> bool:
+    bounds = _bounds(normal_text(text, decimal_comma), lambda cell: None if cell else 1.0)
+    return bounds is not None and 0 < bounds[0] <= bounds[1] <= 1
+
+
 def normal_text(text: str, decimal_comma: bool = False) -> str:
     """Lower case, one kind of dash, blank and sign, so that one grammar reads all spellings."""
-    text = " ".join(text.translate(_REPLACED).lower().split())
+    text = _SQUARE.sub("2", " ".join(text.translate(_REPLACED).lower().split()))
     for written, symbol in _SYMBOLS.items():
         text = text.replace(written, symbol)
-    return text.replace(",", ".") if decimal_comma else text
+    if not decimal_comma:
+        return text
+    # where commas are decimal, "1.250" is a thousand and more, or it is not: it stays unread
+    return re.sub(r"\d\.\d{3}(?!\d)", "?", text).replace(",", ".")
 
 
 def _plain(text: str) -> str:
@@ -138,12 +171,14 @@ def _plausible(bounds: Bounds, quantity: Quantity) -> Row:
     ends = [end for end in (low, high) if math.isfinite(end)]
     if not all(quantity.valid[0] <= end <= quantity.valid[1] for end in ends):
         return _nothing(Reason.OUT_OF_RANGE)
-    return low, high, bounds[2], bounds[3], Reason.MEASURED
+    # a bound that rounding moved can be reached by a rounded value
+    open_ = [o and math.isclose(end, b, rel_tol=1e-9) for end, b, o in zip((low, high), bounds, bounds[2:], strict=False)]
+    return low, high, open_[0], open_[1], Reason.MEASURED
 
 
 def _scale(quantity: Quantity, column_unit: str) -> Scale:
     def factor(cell_unit: str | None) -> float | None:
-        unit = column_unit if cell_unit is None else CELL_UNITS.get(cell_unit.strip())
+        unit = column_unit if cell_unit is None else CELL_UNITS.get(cell_unit.replace(" ", ""))
         if unit is None or quantity.unit is None:
             return None
         try:

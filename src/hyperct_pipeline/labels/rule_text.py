@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from hyperct_pipeline.labels.quantities import Quantity, unit_factor
+from hyperct_pipeline.labels.spelling import nearest
 from hyperct_pipeline.labels.rules import AllOf, AnyOf, BySex, Compare, FindingPresent, InGroup, Operator, Rule
 
 FORMS = "'name op number unit', 'name in group', 'finding present', any_of, all_of, by: sex"
@@ -69,12 +70,18 @@ def _threshold(name: str, number: str, unit: str, quantities: Mapping[str, Quant
     if not unit and quantity.unit != "1":
         raise ValueError(f"'{name}' has the unit {quantity.unit}: write it, e.g. '{number} {quantity.unit}'")
     # rounding at nine significant digits takes the float noise of the conversion, never a digit of the rule
-    return float(f"{float(number) * unit_factor(unit or '1', quantity.unit):.9g}")
+    threshold = float(f"{float(number) * unit_factor(unit or '1', quantity.unit):.9g}")
+    if quantity.valid and not quantity.valid[0] <= threshold <= quantity.valid[1]:
+        raise ValueError(
+            f"{number} {unit} is outside the plausible range of '{name}' "
+            f"({quantity.valid[0]:g} to {quantity.valid[1]:g} {quantity.unit}), so the rule could never decide"
+        )
+    return threshold
 
 
 def _known(name: str, quantities: Mapping[str, Quantity]) -> Quantity:
     if name not in quantities:
-        raise ValueError(f"unknown quantity '{name}'; known: {', '.join(quantities)}")
+        raise ValueError(f"unknown quantity '{name}'{nearest(name, tuple(quantities))}")
     return quantities[name]
 
 
