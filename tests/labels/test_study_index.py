@@ -243,7 +243,7 @@ def test_report_counts_add_up(
 ) -> None:
     caplog.set_level(logging.WARNING)
     result = run(catalogue, sources)
-    report = harmonization_report(result, catalogue)
+    report = harmonization_report(result, catalogue, 2)
     per_task = report[report["section"] == "task"].groupby("item")["count"].sum()
     assert (per_task == N + 1).all()
     assert len(per_task) == len(catalogue.ids)
@@ -252,6 +252,9 @@ def test_report_counts_add_up(
     assert counts["source", "ct_rate.studies", "", "without_image"] == 1
     assert counts["source", "hyperct_wide.examinations", "", "patient_without_ct"] == 1
     assert counts["split", "emphysema", "test", "positive"] == 1
+    assert counts["eligibility", "eligible", "", "studies"] == N + 1
+    assert counts["few_positives", "emphysema", "test", "fewer than 2"] == 1
+    assert ("few_positives", "emphysema", "train", "fewer than 2") not in counts.index
     assert "One class only in hiatal_hernia: 0 positive, 20 negative" in caplog.text
     assert "Unknown in all 21 studies: medical_material, " in caplog.text
 
@@ -275,5 +278,5 @@ def test_wilson_interval_matches_published_values() -> None:
 def test_prevalence_figure_shows_every_task_and_cohort(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     left, right = prevalence_figure(run(catalogue, sources).index, catalogue).axes
     assert len(left.get_yticklabels()) == len(catalogue.ids)
-    assert [text.get_text() for text in right.get_xticklabels()] == ["development", "internal_test"]
+    assert [text.get_text() for text in right.get_xticklabels()] == ["A, train", "A, validation", "A, test"]
     prevalence_figure(run(catalogue, sources).index.iloc[:0], catalogue)

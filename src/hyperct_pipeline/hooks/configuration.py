@@ -115,6 +115,8 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         ConfigError: with one line per error.
     """
     known = set(types) | places.path_names()
+    if LABELS.rstrip(".") in known:
+        known |= {f"{LABELS}{name}" for name in _label_tables(raw)}
     given = _leaves(places.given_paths(set(types)))
     errors = [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
     checked: dict[str, Any] = {}
@@ -132,6 +134,15 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
     if errors:
         raise ConfigError("The configuration has errors; no node was run.\n" + "\n".join(f"- {e}" for e in errors))
     return checked
+
+
+def _label_tables(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Names of all tables that some label source reads; none where the sources are wrong, which is said elsewhere."""
+    try:
+        sources = TypeAdapter(LabelSourcesConfig).validate_python(raw.get("label_sources"))
+    except ValidationError:
+        return frozenset()
+    return frozenset(sources.sources) | sources.extra_tables
 
 
 def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, Any]) -> list[str]:

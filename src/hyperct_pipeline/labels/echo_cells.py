@@ -84,7 +84,12 @@ def wide_cells(text: pd.DataFrame, source: str, config: EchoWide) -> dict[str, E
     Raises:
         LabelTableError: there is none at all, or one is missing while another column has nearly its name.
     """
-    id_columns = [config.id.patient, *config.id.date, config.id.study_type, *([config.id.exam] if config.id.exam else [])]
+    id_columns = [
+        config.id.patient,
+        *config.id.date,
+        config.id.study_type,
+        *([config.id.exam] if config.id.exam else []),
+    ]
     wanted = {name: _names(column) for name, column in config.columns.items()}
     found = present_columns(text, source, wanted, (*id_columns, *config.ignore))
     everywhere = np.ones(len(text), bool)

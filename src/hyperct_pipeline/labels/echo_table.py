@@ -14,7 +14,7 @@ from hyperct_pipeline.labels.examination_days import date_column, patient_days
 from hyperct_pipeline.labels.identifiers import WRITTEN_AS_DECIMAL, hashed
 from hyperct_pipeline.labels.intervals import Intervals, agreed, spanned
 from hyperct_pipeline.labels.quantities import Quantity
-from hyperct_pipeline.labels.reading import SUSPICION_COLUMNS, Count, Reading, unusable
+from hyperct_pipeline.labels.reading import SUSPICION_COLUMNS, Reading, unusable
 from hyperct_pipeline.labels.source_formats import EchoFormat, EchoLong
 from hyperct_pipeline.labels.tables import as_text
 from hyperct_pipeline.labels.tasks import TaskCatalogue
@@ -63,7 +63,9 @@ def read_echo(
     """
     text = as_text(table, source)
     found = (long_cells if isinstance(config, EchoLong) else wide_cells)(text, source, config)
-    keys, similar_ids, counts = patient_days(text, source, config.id, pseudonyms, need_ids, config.issuer)
+    keys, similar_ids, counts = patient_days(
+        text, source, config.id, pseudonyms, need_ids, config.issuer, all_one=isinstance(config, EchoLong)
+    )
     exams = _examinations(source, text, config, keys, pseudonyms)
     patients = keys["patient_key"].to_numpy(object)
     values, words, suspicions = {}, [], []
@@ -73,7 +75,9 @@ def read_echo(
         values[name] = _of_exams(columns, ends, exams, quantity)
         read = [*columns, *ends]
         words += [
-            unmapped_words(name, one.texts[exams.rows], one.unmapped[exams.rows], patients[exams.rows], cells.vocabulary)
+            unmapped_words(
+                name, one.texts[exams.rows], one.unmapped[exams.rows], patients[exams.rows], cells.vocabulary
+            )
             for one in read
         ]
         suspicions += [(name, str(cells.unit), *guess) for guess in cells.likely_units(quantity, read, config)]
@@ -153,5 +157,3 @@ def _warn_of_dates(source: str, undated: int, named: int, date_format: str) -> N
             "Label source '%s': %d of %d dates are unreadable as '%s', and an echo without a date is paired with no "
             "CT; check id.date_format (parameters_sources.yml)", source, undated, named, date_format,
         )  # fmt: skip
-
-

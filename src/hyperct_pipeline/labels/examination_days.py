@@ -19,9 +19,24 @@ _TIME_OF_DAY = r"[ T]\d{1,2}:\d{2}.*$"
 
 
 def patient_days(
-    text: pd.DataFrame, name: str, ids: EchoIdConfig, pseudonyms: Pseudonyms, need_ids: bool, issuer: str = ""
+    text: pd.DataFrame,
+    name: str,
+    ids: EchoIdConfig,
+    pseudonyms: Pseudonyms,
+    need_ids: bool,
+    issuer: str = "",
+    all_one: bool = False,
 ) -> tuple[pd.DataFrame, "pd.Series[str]", list[Count]]:
     """patient_key (null where blank) and day (Int64, null where unreadable), one row per row of the table.
+
+    Args:
+        text: the table.
+        name: its name for messages.
+        ids: its id columns.
+        pseudonyms: turn ids into keys.
+        need_ids: a column that is absent is an error.
+        issuer: IssuerOfPatientID of the patient ids.
+        all_one: without ids, all rows belong to one patient; otherwise each is a patient.
 
     Returns:
         The two columns; key -> key of the id without leading zeros and blanks; counts of ids that were not used.
@@ -39,7 +54,7 @@ def patient_days(
         # without patients, examinations are strangers to each other
         patient = text[ids.exam].where(text[ids.exam] != "").astype("str")
     else:
-        patient = pd.Series([str(k) for k in range(1, len(text) + 1)], dtype="str")
+        patient = pd.Series(["1" if all_one else str(k) for k in range(1, len(text) + 1)], dtype="str")
     date = date_column(text, ids)
     if date is None and not need_ids and not _there(text, ids.date):
         return pd.DataFrame({"patient_key": patient, "day": pd.array([None] * len(text), "Int64")}), similar_ids, counts

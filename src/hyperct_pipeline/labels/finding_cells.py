@@ -42,7 +42,9 @@ class Cells:
     def of_studies(self, rows: NDArray[np.bool_], codes: NDArray[np.intp], n: int) -> Intervals:
         """What n studies say; rows: which rows name a study, codes: the number of the study of each of those."""
         present, absent, strange = (np.zeros(n, bool) for _ in range(3))
-        present[codes[self.present[rows]]] = absent[codes[self.absent[rows]]] = strange[codes[self.strange[rows]]] = True
+        present[codes[self.present[rows]]] = absent[codes[self.absent[rows]]] = strange[codes[self.strange[rows]]] = (
+            True
+        )
         known = Intervals(
             present.astype(np.float64), present.astype(np.float64),
             np.zeros(n, bool), np.zeros(n, bool), np.full(n, Reason.FINDING, np.int8),

@@ -180,7 +180,7 @@ def _exclusion(
     if (ages := first_column(text, columns.age_years)) is not None:
         age, strange = age_in_years(ages)
         counts += [("age_years", "unreadable", strange)] if strange else []
-        reasons[UNDER_AGE] = _any_row((age < min_age_years).to_numpy(), named)
+        reasons[UNDER_AGE] = _any_row((age < min_age_years).fillna(False).to_numpy(bool), named)
     for reason, words in (columns.excluded_where or {}).items():
         hit = excluding_words(text, words)
         reasons[reason] = _any_row(hit, named)

@@ -40,9 +40,7 @@ def definition_flips(
             for s in stated
         ]
         theirs = merged_truths([s.precedence for s in stated], truths)
-        rows += [
-            (task, catalogue.definition_set, name, *_changes(merged[task], theirs[task])) for task in other.ids
-        ]
+        rows += [(task, catalogue.definition_set, name, *_changes(merged[task], theirs[task])) for task in other.ids]
     return pd.DataFrame(rows, columns=list(FLIP_COLUMNS))
 
 

@@ -13,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from hyperct_pipeline.errors import ConfigError, LabelTableError
 from hyperct_pipeline.labels.intervals import REASON_TEXTS, Intervals, Reason, texts
 from hyperct_pipeline.labels.pairing import Gaps, LinkageConfig, pair
-from hyperct_pipeline.labels.reading import Reading, warn_of
+from hyperct_pipeline.labels.reading import warn_of
 from hyperct_pipeline.labels.rules import Truth, evaluate
-from hyperct_pipeline.labels.source_tables import ct_studies, read_source
 from hyperct_pipeline.labels.similar_ids import warn_of_similar_ids
+from hyperct_pipeline.labels.source_tables import ct_studies, read_source
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import Task, TaskCatalogue, TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms

@@ -22,7 +22,19 @@ CELL_UNITS: Mapping[str, str] = {
     "mm2": "mm**2", "cm2": "cm**2", "ml": "mL", "cc": "mL", "l": "L", "dl": "dL", "ml/m2": "mL/m**2", "ml/m^2": "mL/m**2", "ml/m**2": "mL/m**2", "cc/m2": "mL/m**2",
 }  # fmt: skip
 _REPLACED = str.maketrans(
-    {"–": "-", "—": "-", "−": "-", "‑": "-", "‒": "-", "\u00a0": " ", "\u202f": " ", "％": "%", "\u200b": "", "\ufeff": "", "\u2009": " "}
+    {
+        "–": "-",
+        "—": "-",
+        "−": "-",
+        "‑": "-",
+        "‒": "-",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "％": "%",
+        "\u200b": "",
+        "\ufeff": "",
+        "\u2009": " ",
+    }
 )
 # A raised 2 belongs to a unit; behind a digit it is a footnote, and "45²" is no number.
 _SQUARE = re.compile(r"(?<=[a-z])²")
@@ -172,7 +184,9 @@ def _plausible(bounds: Bounds, quantity: Quantity) -> Row:
     if not all(quantity.valid[0] <= end <= quantity.valid[1] for end in ends):
         return _nothing(Reason.OUT_OF_RANGE)
     # a bound that rounding moved can be reached by a rounded value
-    open_ = [o and math.isclose(end, b, rel_tol=1e-9) for end, b, o in zip((low, high), bounds, bounds[2:], strict=False)]
+    open_ = [
+        o and math.isclose(end, b, rel_tol=1e-9) for end, b, o in zip((low, high), bounds, bounds[2:], strict=False)
+    ]
     return low, high, open_[0], open_[1], Reason.MEASURED
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-
 # Names, small whole powers, products and quotients: nothing else of what a unit parser could be made to compute.
 _UNIT_NAME = r"(?:1|%|[a-zA-Zµ]+(?:(?:\*\*|\^)[1-9])?)"
 _UNIT = re.compile(rf"{_UNIT_NAME}(?:\s*[*/]\s*{_UNIT_NAME})*")

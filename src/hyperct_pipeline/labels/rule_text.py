@@ -7,8 +7,8 @@ from typing import Any, cast
 import numpy as np
 
 from hyperct_pipeline.labels.quantities import Quantity, unit_factor
-from hyperct_pipeline.labels.spelling import nearest
 from hyperct_pipeline.labels.rules import AllOf, AnyOf, BySex, Compare, FindingPresent, InGroup, Operator, Rule
+from hyperct_pipeline.labels.spelling import nearest
 
 FORMS = "'name op number unit', 'name in group', 'finding present', any_of, all_of, by: sex"
 _COMPARISON = re.compile(r"^(\w+)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(.*)$")
@@ -41,6 +41,25 @@ def parse_rule(written: str | Mapping[str, Any], task_id: str, quantities: Mappi
         rules = tuple(parse_rule(part, task_id, quantities) for part in parts)
         return AnyOf(rules) if form == "any_of" else AllOf(rules)
     raise ValueError(f"a rule is one of {FORMS}; found the keys {sorted(keys)}")
+
+
+def rule_words(rule: Rule, quantities: Mapping[str, Quantity]) -> str:
+    """A rule as one line, in canonical units, for people to read."""
+    match rule:
+        case FindingPresent():
+            return "finding present"
+        case Compare(name, operator, threshold):
+            unit = quantities[name].unit or ""
+            return f"{name} {operator} {threshold:g}{'' if unit == '1' else f' {unit}'}"
+        case InGroup(name, levels):
+            return f"{name} in {', '.join(quantities[name].levels[level] for level in sorted(levels))}"
+        case AnyOf(parts) | AllOf(parts):
+            joint = " or " if isinstance(rule, AnyOf) else " and "
+            return joint.join(
+                f"({rule_words(p, quantities)})" if isinstance(p, AnyOf | AllOf) else rule_words(p, quantities)
+                for p in parts
+            )
+    return f"women: {rule_words(rule.female, quantities)}; men: {rule_words(rule.male, quantities)}"
 
 
 def _parse_text(text: str, task_id: str, quantities: Mapping[str, Quantity]) -> Rule:

@@ -105,7 +105,9 @@ def with_cohorts(
     values = ["site", "cohort", "split", "cohort_sex", "cohort_age_years"]
     merged = studies.assign(**dict.fromkeys(values))
     if cohorts.empty and not len(cohorts.columns):
-        logger.warning("No cohorts table: all %d studies count as one cohort; name one with `cohorts=PATH`", len(studies))
+        logger.warning(
+            "No cohorts table: all %d studies count as one cohort; name one with `cohorts=PATH`", len(studies)
+        )
         merged["cohort"] = next(iter(only_cohort), None)
     else:
         table = cohort_rows(cohorts)
@@ -129,9 +131,7 @@ def _refuse_strangers(merged: pd.DataFrame, table: pd.DataFrame) -> None:
         )
 
 
-def _one_split(
-    split: "pd.Series[str]", own: "pd.Series[str]", patients: "pd.Series[str]"
-) -> "pd.Series[str]":
+def _one_split(split: "pd.Series[str]", own: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
     """The official split of either table; two that differ are leakage."""
     both = split.notna() & own.notna() & (split != own)
     if both.any():
@@ -148,7 +148,15 @@ def _as_studies(reading: Reading, pseudonyms: Pseudonyms) -> pd.DataFrame:
     rows = reading.rows
     if "study_key" in rows.columns:
         return rows
-    name = reading.source + "|" + rows["patient_key"] + "|" + rows["day"].astype("str") + "|" + rows["excluded"].astype("str")
+    name = (
+        reading.source
+        + "|"
+        + rows["patient_key"]
+        + "|"
+        + rows["day"].astype("str")
+        + "|"
+        + rows["excluded"].astype("str")
+    )
     twin = rows.groupby(name).cumcount().astype("str")
     nothing = pd.Series(None, index=rows.index, dtype="str")
     return pd.DataFrame(

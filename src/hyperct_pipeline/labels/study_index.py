@@ -191,7 +191,8 @@ def _read_all(
 
 
 def _index(
-    studies: pd.DataFrame, merged: Mapping[str, Truth], config: SplitConfig, earlier: pd.DataFrame | None) -> pd.DataFrame:
+    studies: pd.DataFrame, merged: Mapping[str, Truth], config: SplitConfig, earlier: pd.DataFrame | None
+) -> pd.DataFrame:
     matrix = pd.DataFrame({task: int8(truth.true, truth.known) for task, truth in merged.items()})
     unplaced = studies["cohort"].isna().to_numpy()
     note = np.where(unplaced, "NOT_IN_COHORTS", "")

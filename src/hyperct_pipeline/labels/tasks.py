@@ -162,7 +162,9 @@ def load_catalogue(config: "TaskCatalogueConfig | TaskCatalogue | Mapping[str, A
         raise ConfigError(f"{len(problems)} problems in the task catalogue (parameters_tasks.yml):\n  {listed}")
     ids = tuple(task.id for task in chosen)
     same = {name: tuple(tasks[t] for t in ids if t in tasks) for name, tasks in sets.items()}
-    every = {task.id: None for tasks in sets.values() for task in tasks.values() if isinstance(task.rule, FindingPresent)}
+    every = {
+        task.id: None for tasks in sets.values() for task in tasks.values() if isinstance(task.rule, FindingPresent)
+    }
     return TaskCatalogue(
         config.definition_set, chosen, config.quantities, ratios, config.or_rule, same, known_findings=tuple(every)
     )
@@ -174,7 +176,9 @@ def _from_mapping(config: Mapping[str, Any]) -> TaskCatalogueConfig:
     except ValidationError as error:
         places = [".".join(str(part) for part in e["loc"] if part != "definition_sets") for e in error.errors()]
         listed = "\n  ".join(f"{place}: {e['msg']}" for place, e in zip(places, error.errors(), strict=True))
-        raise ConfigError(f"task_catalogue (parameters_tasks.yml) does not have the expected form:\n  {listed}") from None
+        raise ConfigError(
+            f"task_catalogue (parameters_tasks.yml) does not have the expected form:\n  {listed}"
+        ) from None
 
 
 def _tasks(set_name: str, config: TaskCatalogueConfig, problems: list[str]) -> dict[str, Task]:
