@@ -24,7 +24,7 @@ def test_a_missing_archive_names_both_ways_out(tmp_path: Path) -> None:
 
 
 def test_no_label_table_lists_the_sources() -> None:
-    with pytest.raises(DatasetError, match="labels.<source>=PATH`"):
+    with pytest.raises(DatasetError, match=r"labels\.<source>=PATH`"):
         RawTables({"ct_rate": {"path": None}}).load()
 
 

@@ -41,7 +41,8 @@ def read_text_table(file: Path, name: str) -> pd.DataFrame:
     except csv.Error:
         # the reader's own text may quote cells
         raise LabelTableError(
-            f"The table '{name}' is not readable as CSV: a quotation mark is not closed or stands inside a cell. {EXPORT_AGAIN}"
+            f"The table '{name}' is not readable as CSV: a quotation mark is not closed or stands inside a cell. "
+            f"{EXPORT_AGAIN}"
         ) from None
     header = [column.strip() for column in rows[0]]
     if doubled := sorted({column for column in header if column and header.count(column) > 1}):
@@ -79,6 +80,6 @@ def _refuse_ragged(rows: list[list[str]], name: str) -> None:
     if ragged:
         shown = ", ".join(f"row {n} has {len(rows[n])}" for n in ragged[:NAMED_IN_MESSAGES])
         raise LabelTableError(
-            f"The table '{name}' has {len(ragged)} rows that differ from the header in length: expected {expected} cells, "
-            f"{shown} (counted below the header). {EXPORT_AGAIN}"
+            f"The table '{name}' has {len(ragged)} rows that differ from the header in length: expected {expected} "
+            f"cells, {shown} (counted below the header). {EXPORT_AGAIN}"
         )

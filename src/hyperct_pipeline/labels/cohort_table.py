@@ -42,8 +42,8 @@ def cohort_rows(cohorts: pd.DataFrame) -> pd.DataFrame:
     age, unreadable = age_in_years(table["age_years"])
     if unreadable:
         raise LabelTableError(
-            f"Table 'cohorts': {unreadable} rows have an age_years that is no age; expected a number of years from 0 to "
-            "130, or blank."
+            f"Table 'cohorts': {unreadable} rows have an age_years that is no age; expected years from 0 to 130, "
+            "or blank."
         )
     blank = table.drop(columns=["sex", "age_years", "issuer"])
     stated = blank.mask(blank == "", None).assign(issuer=table["issuer"])
@@ -52,8 +52,8 @@ def cohort_rows(cohorts: pd.DataFrame) -> pd.DataFrame:
 
 def agreed_rows(
     table: pd.DataFrame, pseudonyms: Pseudonyms, values: Sequence[str]
-) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Per id_type in order of precedence: the type, the key column it joins by, and its rows by key.
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Per id_type, the most telling last: the key column it joins by, and its rows by key.
 
     Raises:
         LabelTableError: one id has rows that contradict each other.
@@ -71,7 +71,7 @@ def agreed_rows(
             column, keys = "study_key", hashed(rows["id"], pseudonyms.study_key)
         rows = rows.assign(key=keys).drop_duplicates(["key", *values])
         _refuse_contradiction(rows)
-        yield id_type, column, rows.set_index("key")
+        yield column, rows.set_index("key")
 
 
 def _patient_keys(rows: pd.DataFrame, pseudonyms: Pseudonyms) -> "pd.Series[str]":

@@ -62,7 +62,7 @@ def read_echo(
         LeakageError: an examination stands under two patients.
     """
     text = as_text(table, source)
-    found = (long_cells if isinstance(config, EchoLong) else wide_cells)(text, source, config)
+    found = long_cells(text, source, config) if isinstance(config, EchoLong) else wide_cells(text, source, config)
     keys, similar_ids, counts = patient_days(
         text, source, config.id, pseudonyms, need_ids, config.issuer, all_one=isinstance(config, EchoLong)
     )
@@ -91,8 +91,9 @@ def read_echo(
         *((q, f"units_{likely}_instead_of_{unit}", n) for q, unit, likely, n in suspicions),
     ]  # fmt: skip
     derived = with_derived(values, catalogue)
+    told = tuple(entry for entry in (*counted, *unusable(values)) if entry[2] or entry[1] == "in")
     return Reading(
-        source, exams.table, derived, tuple(entry for entry in (*counted, *unusable(values)) if entry[2] or entry[1] == "in"),
+        source, exams.table, derived, told,
         all_words(words), pd.DataFrame(suspicions, columns=list(SUSPICION_COLUMNS)), similar_ids,
     )  # fmt: skip
 
@@ -121,10 +122,8 @@ def _exam_codes(
     day = named["day"].astype("str")
     # of one patient on one day, a stress echo is another examination than a resting one
     per_day = named["patient_key"] + "|" + day + "|" + named["excluded"].astype("str")
-    if isinstance(config, EchoLong):
-        own = per_day
-    else:
-        own = per_day.where(named["day"].notna().to_numpy(), alone)
+    dated = named["day"].notna().to_numpy()
+    own = per_day if isinstance(config, EchoLong) else per_day.where(dated, alone)
     if config.id.exam and config.id.exam in text.columns:
         exam = hashed(text[config.id.exam], pseudonyms.study_key)
         own = exam.where(exam.notna(), own)

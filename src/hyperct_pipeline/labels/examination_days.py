@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def patient_days(
     if need_ids or _there(text, [ids.patient]):
         clean, counts = trusted(needed_column(text, name, ids.patient))
         patient = patient_keys(clean, pseudonyms, issuer)
-        similar_ids = similar(clean, patient, pseudonyms)
+        similar_ids = similar(clean, patient, partial(pseudonyms.patient_key, issuer=issuer))
     elif ids.exam and ids.exam in text.columns:
         # without patients, examinations are strangers to each other
         patient = text[ids.exam].where(text[ids.exam] != "").astype("str")

@@ -77,7 +77,7 @@ def read_findings(
     return Reading(
         source, rows.assign(excluded=exclusion != "", exclusion=exclusion), values, (*counts, *unusable(values)),
         all_words(words),
-        similar_ids=similar(named.ids["study"], hashed(named.ids["study"], pseudonyms.study_key), pseudonyms),
+        similar_ids=similar(named.ids["study"], hashed(named.ids["study"], pseudonyms.study_key), pseudonyms.study_key),
     )  # fmt: skip
 
 
@@ -154,8 +154,8 @@ def _refuse_two_patients(source: str, named: _Named, patients: "pd.Series[str]")
         keys = [str(named.keys[code]) for code in distinct.index[distinct > 1]]
         of_first = sorted(patients[named.codes == distinct.index[distinct > 1][0]].dropna().unique())
         raise LeakageError(
-            f"Table '{source}': {len(keys)} studies stand under two patients: {keys[0]} under {' and '.join(of_first)}. "
-            "Correct the patient ids; otherwise one patient could be trained and tested on."
+            f"Table '{source}': {len(keys)} studies stand under two patients: {keys[0]} under "
+            f"{' and '.join(of_first)}. Correct the patient ids; otherwise one patient could be trained and tested on."
         )
 
 

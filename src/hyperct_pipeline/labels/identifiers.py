@@ -54,11 +54,20 @@ def patient_keys(ids: "pd.Series[str]", pseudonyms: Pseudonyms, issuer: str = ""
     return hashed(ids, partial(pseudonyms.patient_key, issuer=issuer))
 
 
-def similar(ids: "pd.Series[str]", keys: "pd.Series[str]", pseudonyms: Pseudonyms) -> "pd.Series[str]":
-    """Key -> key of the id without leading zeros and inner blanks, one entry per key."""
-    bare = ids.str.replace(r"\s+", "", regex=True).str.replace(r"^0+(?=.)", "", regex=True)
-    one = pd.DataFrame({"key": keys.to_numpy(object), "bare": bare.to_numpy(object)}).dropna().drop_duplicates("key")
-    return pd.Series(hashed(one["bare"].astype("str"), pseudonyms.study_key).to_numpy(object), one["key"])
+def similar(ids: "pd.Series[str]", keys: "pd.Series[str]", key: Callable[[str], str]) -> "pd.Series[str]":
+    """Key -> key of the id without leading zeros and inner blanks, one entry per key.
+
+    Args:
+        ids: texts.
+        keys: their keys, null where blank.
+        key: what made the keys.
+    """
+    one = pd.DataFrame({"key": keys.to_numpy(object), "id": ids.to_numpy(object)}).dropna().drop_duplicates("key")
+    bare = one["id"].astype("str").str.replace(r"\s+", "", regex=True).str.replace(r"^0+(?=.)", "", regex=True)
+    changed = (bare != one["id"]).to_numpy(bool)
+    loose = one["key"].to_numpy(object).copy()
+    loose[changed] = hashed(bare[changed], key).to_numpy(object)
+    return pd.Series(loose, one["key"].to_numpy(object), dtype="str")
 
 
 def study_ids(names: "pd.Series[str]", config: StudyIdConfig) -> tuple[pd.DataFrame, list[Count]]:

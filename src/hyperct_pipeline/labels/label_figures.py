@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from hyperct_pipeline.labels.intervals import Reason
 from hyperct_pipeline.labels.tasks import Task, TaskCatalogue
 
 REASON_ORDER = (
@@ -19,7 +20,9 @@ GAP_BIN_DAYS = 15
 
 
 def missingness_figure(labels: pd.DataFrame, index: pd.DataFrame, catalogue: TaskCatalogue) -> Figure:
-    """Left: share of studies whose label is unknown, per task and cohort. Right: why, over all statements.
+    """Left: share of studies whose label is unknown, per task and cohort. Right: why, of all studies.
+
+    Where several sources leave a label unknown, the most telling of their reasons counts.
 
     Args:
         labels: the long label table.
@@ -29,13 +32,11 @@ def missingness_figure(labels: pd.DataFrame, index: pd.DataFrame, catalogue: Tas
     tasks = list(catalogue.ids)
     cohort = index["cohort"].fillna("(no cohort)")
     unknown = index[tasks].isna().groupby(cohort).mean().T.reindex(tasks)
-    open_ = labels[labels["label"].isna()]
-    why = pd.crosstab(open_["task"], open_["reason"]).reindex(index=tasks, columns=list(REASON_ORDER), fill_value=0)
-    n_labels = labels.groupby("task").size().reindex(tasks)
+    why = _reasons(labels).reindex(index=tasks, columns=list(REASON_ORDER), fill_value=0)
     figure = Figure(figsize=(13, 1.8 + 0.34 * len(tasks)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[max(2, unknown.shape[1]), len(REASON_ORDER)])
     _heat(left, unknown.to_numpy(float), [str(c) for c in unknown.columns], "Unknown labels by cohort")
-    _heat(right, (why.T / n_labels).T.to_numpy(float), list(REASON_ORDER), "Why, of all statements of all sources")
+    _heat(right, why.to_numpy(float) / max(len(index), 1), list(REASON_ORDER), "Why, of all studies")
     left.set_yticks(range(len(tasks)), [catalogue.name_of(task) for task in tasks])
     return figure
 
@@ -61,15 +62,16 @@ def co_occurrence_figure(index: pd.DataFrame, catalogue: TaskCatalogue) -> Figur
 
 
 def echo_gap_figure(labels: pd.DataFrame, index: pd.DataFrame, report_at_days: Sequence[int]) -> Figure:
-    """Days from CT to the echo behind each known cardiac label, one count per study, with lines at the report's days."""
+    """Days from CT to the farthest echo behind a study's known labels, with lines at the report's days."""
     known = labels[labels["label"].notna() & labels["echo_gap_days"].notna()]
-    per_study = known.groupby("study_key")["echo_gap_days"].agg(lambda gaps: gaps.loc[gaps.abs().idxmax()])
-    days = per_study.astype("float64").to_numpy()
+    distance = known["echo_gap_days"].abs()
+    farthest = known.loc[distance.sort_values(kind="stable").index].drop_duplicates("study_key", keep="last")
+    days = farthest["echo_gap_days"].to_numpy(np.float64)
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     reach = max([np.abs(days).max(initial=0), 30]) + GAP_BIN_DAYS
     edges = np.arange(-np.ceil(reach / GAP_BIN_DAYS), np.ceil(reach / GAP_BIN_DAYS) + 1) * GAP_BIN_DAYS
-    axes.hist(days, bins=edges, color="#0072B2", edgecolor="white", linewidth=0.5)
+    axes.hist(days, bins=edges.tolist(), color="#0072B2", edgecolor="white", linewidth=0.5)
     for limit in report_at_days:
         for side in (-limit, limit):
             if abs(side) <= edges[-1]:
@@ -87,7 +89,8 @@ def co_occurrence(matrix: pd.DataFrame) -> NDArray[np.float64]:
     positive = (matrix == 1).fillna(False).to_numpy(np.float64)
     known = matrix.notna().to_numpy(np.float64)
     together, base = positive.T @ positive, positive.T @ known
-    return np.divide(together, base, out=np.full(base.shape, np.nan), where=base > 0)
+    share: NDArray[np.float64] = np.divide(together, base, out=np.full(base.shape, np.nan), where=base > 0)
+    return share
 
 
 def structural_overlaps(tasks: Sequence[Task]) -> list[tuple[int, int]]:
@@ -100,6 +103,18 @@ def structural_overlaps(tasks: Sequence[Task]) -> list[tuple[int, int]]:
             if i != j and (shared or declared):
                 pairs.append((i, j))
     return pairs
+
+
+def _reasons(labels: pd.DataFrame) -> pd.DataFrame:
+    """Task x reason: number of studies whose label no source knows."""
+    # categories in order of how telling they are; a known label goes before all
+    order = [r.text for r in Reason]
+    rank = labels["reason"].map({name: place for place, name in enumerate(order)}).to_numpy(np.int64)
+    rank = np.where(labels["label"].notna(), len(order), rank)
+    best = pd.Series(rank).groupby([labels["study_key"].to_numpy(), labels["task"].to_numpy()]).max().reset_index()
+    best.columns = pd.Index(["study_key", "task", "rank"])
+    open_ = best[best["rank"] < len(order)]
+    return pd.crosstab(open_["task"], open_["rank"].map(dict(enumerate(order))))
 
 
 def _heat(axes: Axes, share: NDArray[np.float64], names: Sequence[str], title: str) -> None:

@@ -6,6 +6,7 @@ Each distinct text is read once and the result spread over its rows, so cost gro
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ from hyperct_pipeline.labels.quantities import Quantity, unit_factor
 APPROXIMATE_RELATIVE = 0.05
 # Spellings in cells -> pint. Deliberately short: an unknown suffix makes the cell unknown, never a guess.
 CELL_UNITS: Mapping[str, str] = {
-    "%": "percent", "percent": "percent", "mmhg": "mmHg", "m/s": "m/s", "m/sec": "m/s",
-    "cm/s": "cm/s", "cm/sec": "cm/s", "mm/s": "mm/s", "cm": "cm", "mm": "mm", "m": "m", "m2": "m**2", "m^2": "m**2",
-    "mm2": "mm**2", "cm2": "cm**2", "ml": "mL", "cc": "mL", "l": "L", "dl": "dL", "ml/m2": "mL/m**2", "ml/m^2": "mL/m**2", "ml/m**2": "mL/m**2", "cc/m2": "mL/m**2",
+    "%": "percent", "percent": "percent", "mmhg": "mmHg", "m/s": "m/s", "m/sec": "m/s", "cm/s": "cm/s",
+    "cm/sec": "cm/s", "mm/s": "mm/s", "cm": "cm", "mm": "mm", "m": "m", "m2": "m**2", "m^2": "m**2", "mm2": "mm**2",
+    "cm2": "cm**2", "ml": "mL", "cc": "mL", "l": "L", "dl": "dL", "ml/m2": "mL/m**2", "ml/m^2": "mL/m**2",
+    "ml/m**2": "mL/m**2", "cc/m2": "mL/m**2",
 }  # fmt: skip
 _REPLACED = str.maketrans(
     {
@@ -134,22 +136,31 @@ def likely_unit(text: str, quantity: Quantity, unit: str, decimal_comma: bool = 
 
     Only for numbers without a unit of their own: a unit in the cell is taken at its word.
     """
-    for other in dict.fromkeys(CELL_UNITS.values()):
-        if other == unit or quantity.unit is None:
+    normal = normal_text(text, decimal_comma)
+    for other in _units_like(str(quantity.unit)):
+        if other == unit:
             continue
-        try:
-            factor = unit_factor(other, quantity.unit)
-        except ValueError:
-            continue
-        bounds = _bounds(normal_text(text, decimal_comma), lambda cell, factor=factor: None if cell else factor)
+        bounds = _bounds(normal, _bare_scale(unit_factor(other, str(quantity.unit))))
         if bounds is not None and _plausible(bounds, quantity)[4] == Reason.MEASURED:
             return other
-    return "1" if quantity.unit == "percent" and unit != "1" and _is_fraction(text, decimal_comma) else None
+    return None
 
 
-def _is_fraction(text: str, decimal_comma: bool) -> bool:
-    bounds = _bounds(normal_text(text, decimal_comma), lambda cell: None if cell else 1.0)
-    return bounds is not None and 0 < bounds[0] <= bounds[1] <= 1
+@cache
+def _units_like(canonical: str) -> tuple[str, ...]:
+    """Units a cell may have that can be converted to the canonical one."""
+    found = []
+    for unit in dict.fromkeys([*CELL_UNITS.values(), "1"]):
+        try:
+            unit_factor(unit, canonical)
+        except ValueError:
+            continue
+        found.append(unit)
+    return tuple(found)
+
+
+def _bare_scale(factor: float) -> Scale:
+    return lambda cell_unit: None if cell_unit else factor
 
 
 def normal_text(text: str, decimal_comma: bool = False) -> str:

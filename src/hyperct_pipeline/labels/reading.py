@@ -66,7 +66,7 @@ def warn_of(reading: Reading) -> None:
         for item, reason, count in reading.counts
         if count and (item, reason) not in _ORDINARY and not reason.startswith(_HARMLESS)
     ]
-    if not dict((c[:2], c[2]) for c in reading.counts).get(("rows", "in"), 1):
+    if not {c[:2]: c[2] for c in reading.counts}.get(("rows", "in"), 1):
         told.insert(0, "the table has a header and no rows")
     if told:
         logger.warning("Label source '%s', content that was not used: %s", reading.source, "; ".join(told))

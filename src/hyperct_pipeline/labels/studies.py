@@ -79,7 +79,8 @@ def all_studies(
     for rows, match in zip(tables, matches, strict=True):
         said = np.where(match >= 0, rows["exclusion"].to_numpy(object)[match] if len(rows) else "", "")
         exclusion = exclusion + np.where((exclusion != "") & (said != ""), ";", "") + said
-        own = pd.Series(np.where(match >= 0, rows["split"].to_numpy(object)[match] if len(rows) else None, None))
+        stated = rows["split"].reindex(match) if len(rows) else pd.Series(None, index=match, dtype="str")
+        own = stated.reset_index(drop=True)
         split = _one_split(split, own.astype("str"), studies["patient_key"])
     return studies.assign(exclusion=exclusion, source_split=split).astype(STUDY_TYPES), matches
 
@@ -111,7 +112,7 @@ def with_cohorts(
         merged["cohort"] = next(iter(only_cohort), None)
     else:
         table = cohort_rows(cohorts)
-        for id_type, column, keys in agreed_rows(table, pseudonyms, values):
+        for column, keys in agreed_rows(table, pseudonyms, values):
             found = keys[values].reindex(merged[column])
             for value in values:
                 new = found[value].to_numpy(object)
@@ -172,16 +173,19 @@ def _as_studies(reading: Reading, pseudonyms: Pseudonyms) -> pd.DataFrame:
 
 def agreed_sex(*stated: "pd.Series[str]") -> "pd.Series[str]":
     """F or M where at least one says so and none contradicts, otherwise null."""
-    names = pd.concat([s.where(s.isin(["F", "M"])).reset_index(drop=True) for s in stated], axis=1)
-    contradicted = (names == "F").any(axis=1) & (names == "M").any(axis=1)
-    return names.bfill(axis=1).iloc[:, 0].mask(contradicted).astype("str")
+    female, male = (np.any([(s == sex).fillna(False).to_numpy(bool) for s in stated], axis=0) for sex in ("F", "M"))
+    named = np.where(female, "F", "M").astype(object)
+    return pd.Series(named, dtype="str").where(female != male)
 
 
 def agreed_age(*stated: "pd.Series[float]") -> "pd.Series[float]":
     """The first age stated, null where two lie more than `AGE_TOLERANCE_YEARS` apart."""
-    ages = pd.concat([s.reset_index(drop=True).astype("Float64") for s in stated], axis=1)
-    spread = ages.max(axis=1) - ages.min(axis=1)
-    return ages.bfill(axis=1).iloc[:, 0].mask((spread > AGE_TOLERANCE_YEARS).fillna(False)).astype("Float64")
+    ages = np.stack([s.to_numpy(np.float64, na_value=np.nan) for s in stated])
+    first = ages[-1]
+    for earlier in ages[-2::-1]:
+        first = np.where(np.isnan(earlier), first, earlier)
+    spread = np.fmax.reduce(ages) - np.fmin.reduce(ages)
+    return pd.Series(np.where(spread > AGE_TOLERANCE_YEARS, np.nan, first)).astype("Float64")
 
 
 def _matches(studies: pd.DataFrame, rows: pd.DataFrame) -> NDArray[np.intp]:

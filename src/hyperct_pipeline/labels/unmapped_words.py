@@ -6,6 +6,7 @@ language or if several patients share the whole text; anything else becomes "[..
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,8 @@ SHARED_BY_PATIENTS = 5
 MASK = "[...]"
 LONGEST_NUMBER = 3  # digits; longer ones may be ids, dates or phone numbers
 _TOKEN = re.compile(r"[^\W\d_]+|\d+")
-CLINICAL = frozenset(
-    ["a", "abnormal", "above", "absent", "and", "aorta", "apex", "apical", "approximately", "are", "as", "assess", "assessed", "at", "atrial", "atrium", "available", "basal", "be", "below", "between", "bi", "biplane", "block", "borderline", "by", "calc", "calculated", "cannot", "cardiac", "cavity", "chamber", "cm", "comment", "consider", "could", "data", "decreased", "defect", "degree", "depressed", "diastolic", "difficult", "dilated", "dilatation", "distance", "due", "dysfunction", "echo", "ef", "ejection", "enlarged", "equivocal", "estimate", "estimated", "evaluate", "evaluated", "failure", "fair", "fibrillation", "for", "fraction", "from", "function", "global", "good", "grade", "grossly", "hyperdynamic", "hypokinesis", "hypo", "image", "images", "impaired", "impression", "in", "inadequate", "increased", "indeterminate", "index", "indeterminate", "insufficient", "intact", "is", "la", "lateral", "left", "length", "less", "limited", "limits", "low", "lower", "lv", "lvef", "ma", "marked", "markedly", "mean", "measurable", "measured", "mild", "mildly", "mitral", "ml", "mm", "mmhg", "moderate", "moderately", "more", "motion", "ms", "na", "nl", "no", "non", "none", "normal", "not", "note", "obtain", "obtained", "of", "on", "or", "paced", "paradoxical", "peak", "percent", "pericardial", "poor", "poorly", "present", "preserved", "pressure", "previous", "prior", "probably", "qualifier", "quality", "quantified", "ra", "range", "reading", "reduced", "regional", "regurgitation", "remarkable", "report", "rest", "resting", "rhythm", "right", "rv", "rvsp", "s", "see", "seen", "septal", "severe", "severely", "size", "slight", "slightly", "small", "stable", "study", "suboptimal", "supranormal", "systolic", "technically", "than", "the", "thickness", "to", "trace", "tricuspid", "trivial", "unable", "unchanged", "unclear", "undetermined", "unknown", "unremarkable", "upper", "valve", "velocity", "ventricle", "ventricular", "very", "view", "views", "visual", "visualized", "visually", "wall", "was", "well", "wnl", "window", "windows", "within", "without", "yes"]
-)
+# Ordinary words of echo and CT reports, none of which is a name.
+CLINICAL = frozenset((Path(__file__).parent / "clinical_words.txt").read_text(encoding="utf-8").split())
 
 
 def unmapped_words(
