@@ -43,7 +43,8 @@ class StudyTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         """Write both files; the CSV first, so that a parquet file never stands without its twin."""
         flat = data.copy()
         for column in flat.columns:
-            if flat[column].map(lambda cell: isinstance(cell, list | tuple)).any():
+            # typed columns cannot hold lists, and looking at each cell of millions takes longer than writing them
+            if flat[column].dtype == object and flat[column].map(lambda cell: isinstance(cell, list | tuple)).any():
                 flat[column] = flat[column].map(_joined).astype("string")
         with replacing(self._filepath.with_suffix(".csv")) as temporary:
             write_csv(flat, temporary)
