@@ -156,9 +156,7 @@ def test_one_row_per_measurement(
     assert labels(LONG, rows, task, catalogue, sources) == expected
 
 
-def test_rows_of_one_patient_and_day_are_one_examination(
-    catalogue: TaskCatalogue, sources: LabelSourcesConfig
-) -> None:
+def test_rows_of_one_patient_and_day_are_one_examination(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     def both(first: Any, second: Any) -> list[tuple[int | None, str]]:
         one = {"patient_id": "A", "echo_date": "2023-01-01"}
         rows = [one | {"ECHO_lvef_value": value} for value in (first, second)]

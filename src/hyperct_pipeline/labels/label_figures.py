@@ -107,18 +107,19 @@ def structural_overlaps(tasks: Sequence[Task]) -> list[tuple[int, int]]:
 
 def _reasons(labels: pd.DataFrame) -> pd.DataFrame:
     """Task x reason: number of studies whose label no source knows."""
-    # categories in order of how telling they are; a known label goes before all
-    order = [r.text for r in Reason]
-    rank = labels["reason"].map({name: place for place, name in enumerate(order)}).to_numpy(np.int64)
-    rank = np.where(labels["label"].notna(), len(order), rank)
-    best = pd.Series(rank).groupby([labels["study_key"].to_numpy(), labels["task"].to_numpy()]).max().reset_index()
-    best.columns = pd.Index(["study_key", "task", "rank"])
-    open_ = best[best["rank"] < len(order)]
-    return pd.crosstab(open_["task"], open_["rank"].map(dict(enumerate(order))))
+    study, _ = pd.factorize(labels["study_key"])
+    task, tasks = pd.factorize(labels["task"])
+    # the reasons in order of how telling they are; a known label goes before all
+    rank = labels["reason"].map({reason.text: int(reason) for reason in Reason}).to_numpy(np.int8)
+    rank = np.where(labels["label"].notna(), np.int8(len(Reason)), rank)
+    best = np.full((study.max(initial=-1) + 1, len(tasks)), -1, np.int8)
+    np.maximum.at(best, (study, task), rank)
+    return pd.DataFrame({reason.text: (best == reason).sum(axis=0) for reason in Reason}, index=tasks)
 
 
 def _heat(axes: Axes, share: NDArray[np.float64], names: Sequence[str], title: str) -> None:
-    axes.imshow(np.nan_to_num(share), cmap="Oranges", vmin=0, vmax=1.3, aspect="auto")
+    if share.size:
+        axes.imshow(np.nan_to_num(share), cmap="Oranges", vmin=0, vmax=1.3, aspect="auto")
     for (row, column), value in np.ndenumerate(share):
         if value > 0:
             text = f"{100 * value:.0f}" if value >= 0.005 else "<1"
