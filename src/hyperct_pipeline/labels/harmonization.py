@@ -94,6 +94,10 @@ def harmonize(
         values = {name: value.because(excluded, Reason.EXCLUDED) for name, value in reading.intervals.items()}
         observed = Observed(numbered(len(reading.rows)), values, {}, excluded)
     else:
+        if "day" not in reading.rows:
+            raise LabelTableError(
+                f"Source '{source}' holds no echo examinations: leave linkage out to read its labels."
+            )
         if CT_TABLE not in tables:
             raise LabelTableError(f"Pairing needs the table '{CT_TABLE}' (columns patient_id, date); it was not given.")
         studies, similar_ids = ct_studies(tables[CT_TABLE], CT_TABLE, pseudonyms, formats.of(source).issuer)
@@ -104,11 +108,13 @@ def harmonize(
 
 
 def load_linkage(config: LinkageConfig | Mapping[str, Any]) -> LinkageConfig:
-    """The linkage settings, checked.
+    """The linkage settings, checked; those of `params:harmonize` as a whole will do.
 
     Raises:
         ConfigError: an unknown key or an impossible value.
     """
+    if isinstance(config, Mapping):
+        config = config.get("linkage", config)
     try:
         return TypeAdapter(LinkageConfig).validate_python(config)
     except ValidationError as error:

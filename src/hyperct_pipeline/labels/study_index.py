@@ -13,10 +13,10 @@ from pydantic.dataclasses import dataclass
 from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.eligibility import EligibilityConfig, eligibility_table
 from hyperct_pipeline.labels.flips import definition_flips
-from hyperct_pipeline.labels.harmonization import Observed, int8, label_table, verdicts
-from hyperct_pipeline.labels.intervals import REASON_TEXTS, Reason
-from hyperct_pipeline.labels.joins import Join, check_joins
-from hyperct_pipeline.labels.merging import merged_truths
+from hyperct_pipeline.labels.harmonization import int8
+from hyperct_pipeline.labels.intervals import REASON_TEXTS
+from hyperct_pipeline.labels.joins import check_statements, joined
+from hyperct_pipeline.labels.long_labels import labelled
 from hyperct_pipeline.labels.pairing import PAIRING_COLUMNS, LinkageConfig, pairing_counts
 from hyperct_pipeline.labels.reading import Count, Reading, warn_of
 from hyperct_pipeline.labels.rules import Truth
@@ -24,7 +24,7 @@ from hyperct_pipeline.labels.similar_ids import warn_of_similar_ids
 from hyperct_pipeline.labels.source_tables import read_source
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
 from hyperct_pipeline.labels.splits import SplitConfig, assign_splits, refuse_two_patients
-from hyperct_pipeline.labels.statements import Statement, is_echo, statements
+from hyperct_pipeline.labels.statements import is_echo, statements
 from hyperct_pipeline.labels.studies import agreed_age, all_studies, image_studies, with_cohorts
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.pseudonyms import Pseudonyms
@@ -116,10 +116,10 @@ def harmonize_all(
     of_reading = [rows.get(reading.source, nowhere) for reading in readings]
     studies, stated = statements(studies, readings, of_reading, sources, config.linkage, paired)
     studies["age_years"] = agreed_age(studies["cohort_age_years"], studies["age_years"])
-    _check_joins(studies, stated, sources)
+    check_statements(studies, stated, sources)
     eligibility = eligibility_table(studies, config.eligibility)
     out = ~eligibility["eligible"].to_numpy(bool)
-    merged, labels = _labelled(studies, stated, catalogue, out)
+    merged, labels = labelled(studies, stated, catalogue, out)
     index = _index(studies, merged, config.splits, earlier_splits)
     order = np.argsort(index["study_key"].to_numpy(object), kind="stable")
     pairing = [pairing_counts(studies, r, config.linkage) for r in readings if paired and is_echo(r.source, sources)]
@@ -131,7 +131,7 @@ def harmonize_all(
         definition_flips(stated, catalogue, out, merged),
         pd.concat(pairing, ignore_index=True) if pairing else pd.DataFrame(columns=list(PAIRING_COLUMNS)),
         readings,
-        {s.reading.source: (*s.reading.counts, *_joined(s, studies)) for s in stated},
+        {s.reading.source: (*s.reading.counts, *joined(s, studies)) for s in stated},
     )
 
 
@@ -142,33 +142,6 @@ def _refuse_nothing(tables: Mapping[str, pd.DataFrame], sources: LabelSourcesCon
             f"No label table was given{unknown}. Name at least one with `--params=labels.<source>=PATH`; sources "
             f"(parameters_sources.yml): {', '.join(sources.sources)}."
         )
-
-
-def _check_joins(studies: pd.DataFrame, stated: Sequence[Statement], sources: LabelSourcesConfig) -> None:
-    in_archive = (studies["status"] != "no_image").to_numpy(bool)
-    joins = {s.reading.source: Join(_rows_in(s.reading), int((s.said & in_archive).sum())) for s in stated}
-    check_joins(joins, int(in_archive.sum()), sources)
-
-
-def _labelled(
-    studies: pd.DataFrame, stated: Sequence[Statement], catalogue: TaskCatalogue, out: NDArray[np.bool_]
-) -> tuple[dict[str, Truth], pd.DataFrame]:
-    """The truth of each task over all sources, and the long label table."""
-    truths = [
-        {task: truth.because(out, Reason.EXCLUDED) for task, truth in verdicts(s.observed, catalogue).items()}
-        for s in stated
-    ]
-    merged = merged_truths([s.precedence for s in stated], truths)
-    parts = [
-        label_table(_rows(s.observed, s.said), _truth_rows(t, s.said), catalogue, s.reading.source)
-        for s, t in zip(stated, truths, strict=True)
-    ]
-    nobody = ~np.any([s.said for s in stated], axis=0)
-    nothing = Observed(studies["study_key"], {}, {}, np.zeros(len(studies), bool))
-    silent = label_table(_rows(nothing, nobody), _truth_rows(merged, nobody), catalogue, "")
-    silent = silent.assign(source=pd.Series(dtype="str"))
-    filled = [part for part in (*parts, silent) if len(part)]
-    return merged, pd.concat(filled or [silent], ignore_index=True)
 
 
 def _read_all(
@@ -202,29 +175,3 @@ def _index(
     if unplaced.any():
         logger.warning("%d studies are not in the cohorts table: they keep their row, but no split", unplaced.sum())
     return pd.concat([index[list(INDEX_COLUMNS)], matrix], axis=1)
-
-
-def _rows(observed: Observed, rows: NDArray[np.bool_]) -> Observed:
-    return Observed(
-        observed.study_key[rows].reset_index(drop=True),
-        {name: intervals.take(rows) for name, intervals in observed.intervals.items()},
-        {name: gap[rows] for name, gap in observed.gap_days.items()},
-        observed.excluded[rows],
-    )
-
-
-def _truth_rows(truths: Mapping[str, Truth], rows: NDArray[np.bool_]) -> dict[str, Truth]:
-    return {task: Truth(t.true[rows], t.false[rows], t.reason[rows]) for task, t in truths.items()}
-
-
-def _rows_in(reading: Reading) -> int:
-    return sum(count for item, reason, count in reading.counts if (item, reason) == ("rows", "in"))
-
-
-def _joined(statement: Statement, studies: pd.DataFrame) -> list[Count]:
-    """How much of a source's table found its study."""
-    if "accession_key" in statement.reading.rows.columns:
-        alone = int((studies["status"].to_numpy(object)[statement.said] == "no_image").sum())
-        return [("studies", "matched", int(statement.said.sum()) - alone), ("studies", "without_image", alone)]
-    known = statement.reading.rows["patient_key"].isin(studies["patient_key"])
-    return [("examinations", "matched", int(known.sum())), ("examinations", "patient_without_ct", int((~known).sum()))]

@@ -20,6 +20,8 @@ def as_text(table: pd.DataFrame, name: str) -> pd.DataFrame:
         LabelTableError: the table has no columns, or a column stands twice, also as the ".1" that readers make of a
             second one.
     """
+    if not isinstance(table, pd.DataFrame):
+        raise LabelTableError(f"Table '{name}' is a {type(table).__name__}; expected a pandas data frame.")
     columns = [str(column).strip().strip(_MARK).strip() for column in table.columns]
     if not any(columns):
         raise LabelTableError(f"Table '{name}' is empty: expected a header line and rows.")
