@@ -1,4 +1,4 @@
-"""The grammar of measurements as people type them: "55-60%", ">60", "~45", "55 +/- 5", "mildly reduced (45%)", "62 mm"."""
+"""The grammar of measurements as typed: "55-60%", ">60", "~45", "55 +/- 5", "mildly reduced (45%)", "62 mm"."""
 
 import math
 import re

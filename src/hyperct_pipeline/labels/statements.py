@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hyperct_pipeline.labels.agreement import agreed_sex
 from hyperct_pipeline.labels.harmonization import Observed
 from hyperct_pipeline.labels.intervals import Intervals, Reason
 from hyperct_pipeline.labels.pairing import LinkageConfig, pair
 from hyperct_pipeline.labels.reading import Reading
 from hyperct_pipeline.labels.source_formats import EchoLong, EchoWide
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
-from hyperct_pipeline.labels.studies import agreed_sex
 
 
 @dataclass(frozen=True)

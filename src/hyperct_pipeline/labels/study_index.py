@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.labels.agreement import agreed_age
 from hyperct_pipeline.labels.eligibility import EligibilityConfig, eligibility_table
 from hyperct_pipeline.labels.flips import definition_flips
 from hyperct_pipeline.labels.harmonization import int8
@@ -25,7 +26,7 @@ from hyperct_pipeline.labels.source_tables import read_source
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
 from hyperct_pipeline.labels.splits import SplitConfig, assign_splits, refuse_two_patients
 from hyperct_pipeline.labels.statements import is_echo, statements
-from hyperct_pipeline.labels.studies import agreed_age, all_studies, image_studies, with_cohorts
+from hyperct_pipeline.labels.studies import all_studies, image_studies, with_cohorts
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
