@@ -43,12 +43,17 @@ def test_tasks_that_share_an_input_are_marked(catalogue: TaskCatalogue) -> None:
     }  # fmt: skip
 
 
-def test_missingness_counts_studies_by_the_most_telling_reason(catalogue: TaskCatalogue) -> None:
-    left, right = missingness_figure(long(catalogue), index(catalogue), catalogue).axes
+def report(catalogue: TaskCatalogue) -> pd.DataFrame:
+    rows = [("task", t, "", r, n) for t in catalogue.ids for r, n in (("1", 2), ("0", 1), ("unmapped_text", 1))]
+    return pd.DataFrame(rows, columns=["section", "item", "split", "reason", "count"])
+
+
+def test_missingness_shows_share_and_reason(catalogue: TaskCatalogue) -> None:
+    left, right = missingness_figure(report(catalogue), index(catalogue), catalogue).axes
     assert [text.get_text() for text in left.get_xticklabels()] == ["(no cohort)", "x", "y"]
-    shown = {(text.get_position()[0], text.get_text()) for text in right.texts}
-    # one study in four, under the higher of its two reasons
-    assert shown == {(4, "25")}
+    assert {(text.get_position()[0], text.get_text()) for text in right.texts} == {(4, "25")}
+    row = catalogue.ids.index("emphysema")
+    assert [t.get_text() for t in left.texts if t.get_position()[1] == row] == ["100", "100", "100"]
 
 
 def test_gaps_count_each_study_once(catalogue: TaskCatalogue) -> None:
@@ -59,6 +64,6 @@ def test_gaps_count_each_study_once(catalogue: TaskCatalogue) -> None:
 
 def test_figures_of_nothing_are_drawn(catalogue: TaskCatalogue) -> None:
     nothing, none = long(catalogue).iloc[:0], index(catalogue).iloc[:0]
-    missingness_figure(nothing, none, catalogue)
+    missingness_figure(report(catalogue).iloc[:0], none, catalogue)
     co_occurrence_figure(none, catalogue)
     echo_gap_figure(nothing, none, (30,))

@@ -344,7 +344,10 @@ def test_impossible_cells_of_the_cohorts_table(
 
 
 def test_flow_counts_each_step(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
-    flow = cohort_flow(run(catalogue, sources).index, catalogue).set_index("cohort")
+    result = run(catalogue, sources)
+    flow = cohort_flow(result.index, catalogue, result.eligibility).set_index("cohort")
+    assert flow["eligible"].tolist() == [2, 18, 1]
+    assert (flow["exclusions"] == "").all()
     steps = ["found", "converted", "accepted", "preprocessed", "with_known_label", "without_image"]
     assert flow.loc["development", steps].tolist() == [18, 17, 16, 16, 16, 0]
     assert flow.loc["development", "reasons"] == "NO_USABLE_SERIES: 1, QUALITY_REJECT: 1"

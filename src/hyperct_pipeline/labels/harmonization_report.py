@@ -45,11 +45,12 @@ def harmonization_report(result: Harmonized, catalogue: TaskCatalogue, min_posit
     return pd.DataFrame(rows, columns=list(REPORT_COLUMNS)).astype({"count": "int64"})
 
 
-def cohort_flow(index: pd.DataFrame, catalogue: TaskCatalogue) -> pd.DataFrame:
-    """One row per cohort: found, converted, accepted, preprocessed, with_known_label, and reasons with counts.
+def cohort_flow(index: pd.DataFrame, catalogue: TaskCatalogue, eligibility: pd.DataFrame) -> pd.DataFrame:
+    """One row per cohort: found, converted, accepted, preprocessed, with_known_label, and reasons with counts;
+    eligible, and exclusions with counts.
 
     Each number counts studies of the archive that came at least that far; `without_image` counts studies that only a
-    label table names.
+    label table names; `eligible` counts studies of either kind, whose exclusions the table of eligibility holds.
     """
     reason = index["reason"].fillna("")
     imaged = (index["status"] != "no_image").to_numpy(bool)
@@ -66,10 +67,13 @@ def cohort_flow(index: pd.DataFrame, catalogue: TaskCatalogue) -> pd.DataFrame:
             "preprocessed": volume,
             "with_known_label": volume & index[list(catalogue.ids)].notna().any(axis=1).to_numpy(),
             "without_image": ~imaged,
+            "eligible": index["study_key"].map(eligibility.set_index("study_key")["eligible"]).to_numpy(bool),
         }
     )
     flow = steps.groupby("cohort").sum().astype("int64")
     flow["reasons"] = reason.groupby(steps["cohort"]).agg(_counted)
+    excluded = index["study_key"].map(eligibility.set_index("study_key")["exclusions"])
+    flow["exclusions"] = excluded.groupby(steps["cohort"]).agg(_counted)
     return flow.reset_index()
 
 

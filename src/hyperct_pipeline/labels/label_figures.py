@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from hyperct_pipeline.labels.intervals import Reason
 from hyperct_pipeline.labels.tasks import Task, TaskCatalogue
 
 REASON_ORDER = (
@@ -19,20 +18,19 @@ REASON_ORDER = (
 GAP_BIN_DAYS = 15
 
 
-def missingness_figure(labels: pd.DataFrame, index: pd.DataFrame, catalogue: TaskCatalogue) -> Figure:
+def missingness_figure(report: pd.DataFrame, index: pd.DataFrame, catalogue: TaskCatalogue) -> Figure:
     """Left: share of studies whose label is unknown, per task and cohort. Right: why, of all studies.
 
-    Where several sources leave a label unknown, the most telling of their reasons counts.
-
     Args:
-        labels: the long label table.
+        report: the harmonization report, of which the section `task` is used.
         index: study index.
         catalogue: tasks, drawn from top to bottom in its order.
     """
     tasks = list(catalogue.ids)
     cohort = index["cohort"].fillna("(no cohort)")
     unknown = index[tasks].isna().groupby(cohort).mean().T.reindex(tasks)
-    why = _reasons(labels).reindex(index=tasks, columns=list(REASON_ORDER), fill_value=0)
+    counts = report[report["section"] == "task"].pivot_table(index="item", columns="reason", values="count")
+    why = counts.reindex(index=tasks, columns=list(REASON_ORDER)).fillna(0)
     figure = Figure(figsize=(13, 1.8 + 0.34 * len(tasks)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[max(2, unknown.shape[1]), len(REASON_ORDER)])
     _heat(left, unknown.to_numpy(float), [str(c) for c in unknown.columns], "Unknown labels by cohort")
@@ -103,18 +101,6 @@ def structural_overlaps(tasks: Sequence[Task]) -> list[tuple[int, int]]:
             if i != j and (shared or declared):
                 pairs.append((i, j))
     return pairs
-
-
-def _reasons(labels: pd.DataFrame) -> pd.DataFrame:
-    """Task x reason: number of studies whose label no source knows."""
-    study, _ = pd.factorize(labels["study_key"])
-    task, tasks = pd.factorize(labels["task"])
-    # the reasons in order of how telling they are; a known label goes before all
-    rank = labels["reason"].map({reason.text: int(reason) for reason in Reason}).to_numpy(np.int8)
-    rank = np.where(labels["label"].notna(), np.int8(len(Reason)), rank)
-    best = np.full((study.max(initial=-1) + 1, len(tasks)), -1, np.int8)
-    np.maximum.at(best, (study, task), rank)
-    return pd.DataFrame({reason.text: (best == reason).sum(axis=0) for reason in Reason}, index=tasks)
 
 
 def _heat(axes: Axes, share: NDArray[np.float64], names: Sequence[str], title: str) -> None:

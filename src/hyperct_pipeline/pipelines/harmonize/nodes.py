@@ -53,7 +53,7 @@ def harmonize_labels(
         "split_assignments": split_assignments(result.index, config.splits),
         "eligibility": result.eligibility,
         "harmonization_report": harmonization_report(result, catalogue, config.splits.min_positives),
-        "cohort_flow": cohort_flow(result.index, catalogue),
+        "cohort_flow": cohort_flow(result.index, catalogue, result.eligibility),
         "pairing_counts": result.pairing,
         "definition_flips": result.flips,
         "unmapped_words": unmapped_words_table(result),
@@ -70,14 +70,18 @@ def draw_prevalence(study_index: pd.DataFrame, task_catalogue: TaskCatalogueConf
 
 
 def draw_labels(
-    labels: pd.DataFrame, study_index: pd.DataFrame, task_catalogue: TaskCatalogueConfig, config: HarmonizeConfig
+    labels: pd.DataFrame,
+    study_index: pd.DataFrame,
+    harmonization_report: pd.DataFrame,
+    task_catalogue: TaskCatalogueConfig,
+    config: HarmonizeConfig,
 ) -> dict[str, Figure]:
     """What is missing, what comes together, and how far the echoes lie from the scans."""
     from hyperct_pipeline.labels import label_figures
 
     catalogue = load_catalogue(task_catalogue)
     return {
-        "missingness": label_figures.missingness_figure(labels, study_index, catalogue),
+        "missingness": label_figures.missingness_figure(harmonization_report, study_index, catalogue),
         "co_occurrence": label_figures.co_occurrence_figure(study_index, catalogue),
         "echo_gap": label_figures.echo_gap_figure(labels, study_index, config.linkage.report_at_days),
     }

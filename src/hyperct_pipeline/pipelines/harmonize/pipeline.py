@@ -41,7 +41,13 @@ def create_pipeline(**_: Any) -> Pipeline:
             ),
             node(
                 nodes.draw_labels,
-                inputs={"labels": "labels", "study_index": "study_index", "config": "params:harmonize"} | catalogue,
+                inputs={
+                    "labels": "labels",
+                    "study_index": "study_index",
+                    "harmonization_report": "harmonization_report",
+                    "config": "params:harmonize",
+                }
+                | catalogue,
                 outputs="label_figures",
                 name="draw_labels",
             ),
