@@ -1,8 +1,8 @@
 """A CSV file of a hospital as a table of text: what cannot be read for certain is refused before any long work."""
 
-import csv
 import io
 import logging
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +15,7 @@ EXPORT_AGAIN = "Export it again as comma-separated UTF-8 with one header line."
 NAMED_IN_MESSAGES = 3
 _ZIP, _OLD_OFFICE, _PARQUET = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-# A cell of a megabyte is a quote that was never closed.
-csv.field_size_limit(2**20)
+_TOO_LONG = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 
 
 def read_text_table(file: Path, name: str) -> pd.DataFrame:
@@ -35,20 +34,37 @@ def read_text_table(file: Path, name: str) -> pd.DataFrame:
     text = _decoded(file.read_bytes(), name)
     if not text.strip():
         raise LabelTableError(f"The table '{name}' is empty: expected a header line and rows.")
-    separator = _separator(text)
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if row]
-    except csv.Error:
-        # the reader's own text may quote cells
-        raise LabelTableError(
-            f"The table '{name}' is not readable as CSV: a quotation mark is not closed or stands inside a cell. "
-            f"{EXPORT_AGAIN}"
-        ) from None
-    header = [column.strip() for column in rows[0]]
+    rows = _rows(text.rstrip(), name)
+    header = [str(column).strip() for column in rows.iloc[0]]
     if doubled := sorted({column for column in header if column and header.count(column) > 1}):
         raise LabelTableError(f"The table '{name}' names a column twice: {', '.join(doubled)}. Keep one of each.")
-    _refuse_ragged(rows, name)
-    return pd.DataFrame(rows[1:], columns=header, dtype="str")
+    return rows.iloc[1:].set_axis(header, axis=1).reset_index(drop=True)
+
+
+def _rows(text: str, name: str) -> pd.DataFrame:
+    """All lines as rows of text, the header first; each has as many cells as the header."""
+    try:
+        # header=None, because pandas renames doubled columns and takes a row that is too long for an index
+        rows = pd.read_csv(
+            io.StringIO(text), header=None, dtype="str", keep_default_na=False, sep=_separator(text), low_memory=False
+        )
+    except pd.errors.ParserError as error:
+        # the parser's own text may quote cells, so only its numbers are passed on
+        if found := _TOO_LONG.search(str(error)):
+            expected, line, cells = found.groups()
+            problem = f"line {line} has {cells} cells, but the header has {expected}"
+        else:
+            problem = "a quotation mark is not closed"
+        raise LabelTableError(f"The table '{name}' is not readable as CSV: {problem}. {EXPORT_AGAIN}") from None
+    short = rows.isna().any(axis=1).to_numpy()
+    if short.any():
+        numbers = [int(number) for number in short.nonzero()[0]]
+        shown = ", ".join(f"row {n} has {int(rows.iloc[n].notna().sum())}" for n in numbers[:NAMED_IN_MESSAGES])
+        raise LabelTableError(
+            f"The table '{name}' has {len(numbers)} rows that are shorter than the header: expected {rows.shape[1]} "
+            f"cells, {shown} (counted below the header). {EXPORT_AGAIN}"
+        )
+    return rows
 
 
 def _decoded(content: bytes, name: str) -> str:
@@ -72,14 +88,3 @@ def _decoded(content: bytes, name: str) -> str:
 def _separator(text: str) -> str:
     header = text.lstrip("\r\n").split("\n", 1)[0]
     return "," if "," in header else next((sign for sign in (";", "\t") if sign in header), ",")
-
-
-def _refuse_ragged(rows: list[list[str]], name: str) -> None:
-    expected = len(rows[0])
-    ragged = [number for number, row in enumerate(rows[1:], start=1) if len(row) != expected]
-    if ragged:
-        shown = ", ".join(f"row {n} has {len(rows[n])}" for n in ragged[:NAMED_IN_MESSAGES])
-        raise LabelTableError(
-            f"The table '{name}' has {len(ragged)} rows that differ from the header in length: expected {expected} "
-            f"cells, {shown} (counted below the header). {EXPORT_AGAIN}"
-        )
