@@ -1,8 +1,8 @@
 """A CSV file of a hospital as a table of text: what cannot be read for certain is refused before any long work."""
 
+import csv
 import io
 import logging
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,8 @@ EXPORT_AGAIN = "Export it again as comma-separated UTF-8 with one header line."
 NAMED_IN_MESSAGES = 3
 _ZIP, _OLD_OFFICE, _PARQUET = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_TOO_LONG = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
+# A cell of a megabyte is a quote that was never closed.
+csv.field_size_limit(2**20)
 
 
 def read_text_table(file: Path, name: str) -> pd.DataFrame:
@@ -42,29 +43,34 @@ def read_text_table(file: Path, name: str) -> pd.DataFrame:
 
 
 def _rows(text: str, name: str) -> pd.DataFrame:
-    """All lines as rows of text, the header first; each has as many cells as the header."""
+    """All lines as rows of text, the header first."""
+    separator = _separator(text)
+    _refuse_ragged(text, separator, name)
+    # header=None, because pandas renames doubled columns
+    return pd.read_csv(
+        io.StringIO(text), header=None, dtype="str", keep_default_na=False, sep=separator, low_memory=False
+    )
+
+
+def _refuse_ragged(text: str, separator: str, name: str) -> None:
+    """Every row has as many cells as the header; pandas fills a short row up without a word."""
     try:
-        # header=None, because pandas renames doubled columns and takes a row that is too long for an index
-        rows = pd.read_csv(
-            io.StringIO(text), header=None, dtype="str", keep_default_na=False, sep=_separator(text), low_memory=False
-        )
-    except pd.errors.ParserError as error:
-        # the parser's own text may quote cells, so only its numbers are passed on
-        if found := _TOO_LONG.search(str(error)):
-            expected, line, cells = found.groups()
-            problem = f"line {line} has {cells} cells, but the header has {expected}"
-        else:
-            problem = "a quotation mark is not closed"
-        raise LabelTableError(f"The table '{name}' is not readable as CSV: {problem}. {EXPORT_AGAIN}") from None
-    short = rows.isna().any(axis=1).to_numpy()
-    if short.any():
-        numbers = [int(number) for number in short.nonzero()[0]]
-        shown = ", ".join(f"row {n} has {int(rows.iloc[n].notna().sum())}" for n in numbers[:NAMED_IN_MESSAGES])
+        lengths = [
+            len(row) for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if row
+        ]
+    except csv.Error:
+        # the reader's own text may quote cells
         raise LabelTableError(
-            f"The table '{name}' has {len(numbers)} rows that are shorter than the header: expected {rows.shape[1]} "
+            f"The table '{name}' is not readable as CSV: a quotation mark is not closed or stands inside a cell. "
+            f"{EXPORT_AGAIN}"
+        ) from None
+    ragged = [number for number, length in enumerate(lengths) if length != lengths[0]]
+    if ragged:
+        shown = ", ".join(f"row {n} has {lengths[n]}" for n in ragged[:NAMED_IN_MESSAGES])
+        raise LabelTableError(
+            f"The table '{name}' has {len(ragged)} rows that differ from the header in length: expected {lengths[0]} "
             f"cells, {shown} (counted below the header). {EXPORT_AGAIN}"
         )
-    return rows
 
 
 def _decoded(content: bytes, name: str) -> str:
