@@ -25,7 +25,7 @@ from hyperct_pipeline.labels.source_formats import (
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
 from hyperct_pipeline.labels.spelling import letters
 from hyperct_pipeline.labels.splits import refuse_two_patients
-from hyperct_pipeline.labels.tables import as_text
+from hyperct_pipeline.labels.tables import as_text, column_names
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
@@ -53,7 +53,7 @@ def read_source(
     if source not in own and len(own) != 1:
         raise LabelTableError(f"No table for the source '{source}': found {sorted(own) or 'none'}.")
     table = own[source] if source in own else next(iter(own.values()))
-    _refuse_foreign(source, as_text(table, source), sources, catalogue)
+    _refuse_foreign(source, table, sources, catalogue)
     if isinstance(config, EchoWide | EchoLong):
         return read_echo(source, table, config, catalogue, pseudonyms, need_ids)
     further = {name: tables[name] for name in extra_tables(config) if name in tables}
@@ -78,9 +78,10 @@ def ct_studies(
     return studies, similar_ids
 
 
-def _refuse_foreign(source: str, text: pd.DataFrame, sources: LabelSourcesConfig, catalogue: TaskCatalogue) -> None:
+def _refuse_foreign(source: str, table: pd.DataFrame, sources: LabelSourcesConfig, catalogue: TaskCatalogue) -> None:
     """Stop where the table has nothing of its own source and is plainly one of another."""
-    found = {name: _recognised(text, config, catalogue) for name, config in sources.sources.items()}
+    names = column_names(table, source)
+    found = {name: _recognised(table, names, config, catalogue) for name, config in sources.sources.items()}
     if found[source]:
         return
     best = max(found, key=lambda name: found[name])
@@ -92,9 +93,11 @@ def _refuse_foreign(source: str, text: pd.DataFrame, sources: LabelSourcesConfig
         )
 
 
-def _recognised(text: pd.DataFrame, config: FindingsFormat | EchoFormat, catalogue: TaskCatalogue) -> int:
+def _recognised(
+    table: pd.DataFrame, given: list[str], config: FindingsFormat | EchoFormat, catalogue: TaskCatalogue
+) -> int:
     """How many columns (of a long table: measurements) hold something that the source declares."""
-    columns = set(text.columns)
+    columns = set(given)
     if isinstance(config, FindingsByLocation):
         words = {word for entry in config.findings.values() for word in entry.of}
         return sum(1 for column in columns if SEPARATOR in column and column.split(SEPARATOR)[0].lower() in words)
@@ -106,5 +109,6 @@ def _recognised(text: pd.DataFrame, config: FindingsFormat | EchoFormat, catalog
     if isinstance(config, EchoLong):
         if not {config.measurement, config.result} <= columns:
             return 0
-        return int(np.isin(text[config.measurement].str.lower().unique(), list(names)).sum())
+        measured = as_text(table.iloc[:, [given.index(config.measurement)]], config.measurement).iloc[:, 0]
+        return int(np.isin(measured.str.lower().unique(), list(names)).sum())
     return len(columns & names)

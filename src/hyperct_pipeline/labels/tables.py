@@ -1,8 +1,11 @@
 """Raw tables: which columns are there, and what to say when one is not. Cells become text, whatever they were."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hyperct_pipeline.errors import LabelTableError
@@ -17,6 +20,17 @@ def as_text(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table with every cell as stripped text, "" where missing.
 
     Raises:
+        LabelTableError: as for `column_names`.
+    """
+    columns = column_names(table, name)
+    text = {column: _stripped(table.iloc[:, place]) for place, column in enumerate(columns) if column}
+    return pd.DataFrame(text, index=pd.RangeIndex(len(table)))
+
+
+def column_names(table: pd.DataFrame, name: str) -> list[str]:
+    """Stripped names of the columns; "" where a column has none.
+
+    Raises:
         LabelTableError: the table has no columns, or a column stands twice, also as the ".1" that readers make of a
             second one.
     """
@@ -25,15 +39,24 @@ def as_text(table: pd.DataFrame, name: str) -> pd.DataFrame:
     columns = [str(column).strip().strip(_MARK).strip() for column in table.columns]
     if not any(columns):
         raise LabelTableError(f"Table '{name}' is empty: expected a header line and rows.")
-    doubled = {c for c in columns if c and (columns.count(c) > 1 or re.sub(r"\.\d+$", "", c) in set(columns) - {c})}
+    counts = Counter(columns)
+    doubled = {
+        c for c in counts if c and (counts[c] > 1 or ((first := re.sub(r"\.\d+$", "", c)) != c and first in counts))
+    }
     if doubled:
         raise LabelTableError(f"Table '{name}': the columns {sorted(doubled)} stand twice; keep one of each.")
-    named = [place for place, column in enumerate(columns) if column]
-    text = {}
-    for place in named:
-        cells = table.iloc[:, place].reset_index(drop=True)
-        text[columns[place]] = cells.astype("str").mask(cells.isna(), "").str.strip().str.strip(_MARK)
-    return pd.DataFrame(text, index=pd.RangeIndex(len(table)))
+    return columns
+
+
+def _stripped(cells: "pd.Series[Any]") -> "pd.Series[str]":
+    if cells.dtype == object:
+        # as text first: to a hash, 1 and True are the same, and a list is nothing at all
+        cells = cells.map(str).mask(cells.isna())
+    # each distinct cell is looked at once
+    codes, unique = pd.factorize(cells)
+    words = pd.Series(unique).astype("str").str.strip().str.strip(_MARK).to_numpy(object)
+    words = np.append(np.asarray(words, dtype=object), "")  # code -1 is a missing cell
+    return pd.Series(words[codes], dtype="str")
 
 
 def needed_column(table: pd.DataFrame, name: str, column: str) -> "pd.Series[str]":
