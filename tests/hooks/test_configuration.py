@@ -220,6 +220,9 @@ def test_a_source_of_ones_own_needs_no_entry_in_the_catalog(places: ParameterPla
     raw["label_sources"]["sources"]["valley"] = raw["label_sources"]["sources"]["echo_metric"]
     own = ParameterPlaces(places.conf_source, None, {"labels": {"valley": "x", "ct_rate_no_chest": "y"}})
     assert checked_parameters(raw, LABEL_TYPES, own)
+    bare = ParameterPlaces(places.conf_source, None, {"labels": "x"})
+    with pytest.raises(ConfigError, match=r"labels: names no source; expected labels\.<source>=PATH"):
+        checked_parameters(raw, LABEL_TYPES, bare)
     wrong = ParameterPlaces(places.conf_source, None, {"labels": {"valey": "x"}})
     with pytest.raises(ConfigError, match=r"labels\.valey: unknown parameter; did you mean 'labels\.valley'"):
         checked_parameters(raw, LABEL_TYPES, wrong)

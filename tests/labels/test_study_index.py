@@ -317,6 +317,12 @@ def test_echo_alone_makes_every_examination_a_study(catalogue: TaskCatalogue, so
     assert again.index["study_key"].tolist() == result.index["study_key"].tolist()
 
 
+def test_ids_that_look_alike_are_counted_over_all_tables(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    echo = hyperct_wide().assign(patient_id=["07", "7", "train_4", "stranger"])
+    result = run(catalogue, sources, {"ct_rate": ct_rate(), "hyperct_wide": echo})
+    assert result.counts["(all tables)"] == [("ids", "differ_by_zeros_or_blanks", 2)]
+
+
 def test_pairing_is_counted_at_several_distances(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     pairing = run(catalogue, sources).pairing.set_index(["item", "within_days"])["studies_with_value"]
     # echoes 10 and 1 days from the CT, and one two years before

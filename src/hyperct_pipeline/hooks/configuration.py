@@ -29,7 +29,8 @@ from hyperct_pipeline.volumes.slices import SliceConfig
 _ABSENT = object()
 RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 PHANTOM_DEFAULT = re.compile(r"\$\{runtime_params:\s*([\w.]+),\s*\$\{_phantom\}")
-LABELS = "labels."
+TABLES = "labels"
+LABELS = f"{TABLES}."
 
 
 class ConfigurationHook:
@@ -115,10 +116,13 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         ConfigError: with one line per error.
     """
     known = set(types) | places.path_names()
-    if LABELS.rstrip(".") in known:
+    if TABLES in known:
         known |= {f"{LABELS}{name}" for name in _label_tables(raw)}
     given = _leaves(places.given_paths(set(types)))
-    errors = [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
+    errors = []
+    if isinstance(places.runtime.get(TABLES), str):
+        errors.append(f"--params: {TABLES}: names no source; expected {LABELS}<source>=PATH")
+    errors += [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
     checked: dict[str, Any] = {}
     for name, config_class in types.items():
         if name not in raw:

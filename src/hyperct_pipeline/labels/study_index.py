@@ -32,6 +32,8 @@ from hyperct_pipeline.pseudonyms import Pseudonyms
 
 logger = logging.getLogger(__name__)
 
+ALL_TABLES = "(all tables)"
+
 INDEX_COLUMNS = (
     "study_key", "patient_key", "site", "cohort", "split", "sex", "age_years", "scanner", "kernel", "volume",
     "volume_sha256", "status", "reason",
@@ -59,7 +61,8 @@ class Harmonized:
         flips: per task and other definition set, how many labels of the index would change.
         pairing: how many studies have an echo within so many days.
         readings: what each table said.
-        counts: source -> (item, reason, count) met while reading and joining its table.
+        counts: source -> (item, reason, count) met while reading and joining its table; `ALL_TABLES` -> what only
+            shows when they are compared.
     """
 
     labels: pd.DataFrame
@@ -112,7 +115,7 @@ def harmonize_all(
     rows = dict(zip([r.source for r in (readings if not paired else findings)], matches, strict=True))
     studies = with_cohorts(studies, cohorts, pseudonyms, config.splits.cohorts[:1])
     refuse_two_patients(studies)
-    warn_of_similar_ids([reading.similar_ids for reading in readings])
+    similar = warn_of_similar_ids([reading.similar_ids for reading in readings])
     nowhere = np.full(len(studies), -1)
     of_reading = [rows.get(reading.source, nowhere) for reading in readings]
     studies, stated = statements(studies, readings, of_reading, sources, config.linkage, paired)
@@ -132,7 +135,8 @@ def harmonize_all(
         definition_flips(stated, catalogue, out, merged),
         pd.concat(pairing, ignore_index=True) if pairing else pd.DataFrame(columns=list(PAIRING_COLUMNS)),
         readings,
-        {s.reading.source: (*s.reading.counts, *joined(s, studies)) for s in stated},
+        {s.reading.source: (*s.reading.counts, *joined(s, studies)) for s in stated}
+        | ({ALL_TABLES: [("ids", "differ_by_zeros_or_blanks", similar)]} if similar else {}),
     )
 
 
