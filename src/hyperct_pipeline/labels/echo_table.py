@@ -83,19 +83,23 @@ def read_echo(
         suspicions += [(name, str(cells.unit), *guess) for guess in cells.likely_units(quantity, read, config)]
     undated = int((keys["day"].isna() & exams.rows).sum()) if date_column(text, config.id) else 0
     _warn_of_dates(source, undated, int(exams.rows.sum()), config.id.date_format)
-    blank = int((~exams.rows).sum()) - sum(c for _, reason, c in counts if reason != WRITTEN_AS_DECIMAL)
-    counted = [
-        ("rows", "in", len(text)), *counts, ("rows", "id_blank", blank), ("rows", "date_unreadable", undated),
-        ("rows", "not_resting", int(exams.table["excluded"].sum())),
-        ("rows", "repeated_row", int(text.duplicated().sum()) if len(text.columns) > 1 else 0),
-        *((q, f"units_{likely}_instead_of_{unit}", n) for q, unit, likely, n in suspicions),
-    ]  # fmt: skip
-    derived = with_derived(values, catalogue)
-    told = tuple(entry for entry in (*counted, *unusable(values)) if entry[2] or entry[1] == "in")
+    units = [(q, f"units_{likely}_instead_of_{unit}", n) for q, unit, likely, n in suspicions]
+    counted = [*_row_counts(text, exams, counts, undated), *units, *unusable(values)]
+    told = tuple(entry for entry in counted if entry[2] or entry[1] == "in")
     return Reading(
-        source, exams.table, derived, told,
+        source, exams.table, with_derived(values, catalogue), told,
         all_words(words), pd.DataFrame(suspicions, columns=list(SUSPICION_COLUMNS)), similar_ids,
     )  # fmt: skip
+
+
+def _row_counts(text: pd.DataFrame, exams: _Exams, id_counts: list[Count], undated: int) -> list[Count]:
+    """What became of the rows; id_counts: ids that were not used, by reason."""
+    explained = sum(count for _, reason, count in id_counts if reason != WRITTEN_AS_DECIMAL)
+    return [
+        ("rows", "in", len(text)), *id_counts, ("rows", "id_blank", int((~exams.rows).sum()) - explained),
+        ("rows", "date_unreadable", undated), ("rows", "not_resting", int(exams.table["excluded"].sum())),
+        ("rows", "repeated_row", int(text.duplicated().sum()) if len(text.columns) > 1 else 0),
+    ]  # fmt: skip
 
 
 def _examinations(

@@ -111,13 +111,13 @@ def harmonize_all(
     images = image_studies(manifest, preprocessed)
     findings = [r for r in readings if not is_echo(r.source, sources)]
     paired = bool(len(images)) or bool(findings)
-    studies, matches = all_studies(images, readings if not paired else findings, pseudonyms)
-    rows = dict(zip([r.source for r in (readings if not paired else findings)], matches, strict=True))
+    own = findings if paired else readings
+    studies, matches = all_studies(images, own, pseudonyms)
+    rows = dict(zip([reading.source for reading in own], matches, strict=True))
     studies = with_cohorts(studies, cohorts, pseudonyms, config.splits.cohorts[:1])
     refuse_two_patients(studies)
     similar = warn_of_similar_ids([reading.similar_ids for reading in readings])
-    nowhere = np.full(len(studies), -1)
-    of_reading = [rows.get(reading.source, nowhere) for reading in readings]
+    of_reading = [rows.get(reading.source, np.full(len(studies), -1)) for reading in readings]
     studies, stated = statements(studies, readings, of_reading, sources, config.linkage, paired)
     studies["age_years"] = agreed_age(studies["cohort_age_years"], studies["age_years"])
     check_statements(studies, stated, sources)
@@ -126,18 +126,23 @@ def harmonize_all(
     merged, labels = labelled(studies, stated, catalogue, out)
     index = _index(studies, merged, config.splits, earlier_splits)
     order = np.argsort(index["study_key"].to_numpy(object), kind="stable")
-    pairing = [pairing_counts(studies, r, config.linkage) for r in readings if paired and is_echo(r.source, sources)]
+    echoes = [reading for reading in readings if paired and is_echo(reading.source, sources)]
     return Harmonized(
         labels,
         index.iloc[order].reset_index(drop=True),
         REASON_TEXTS[np.stack([merged[task].reason for task in catalogue.ids], axis=1)][order],
         eligibility.iloc[order].reset_index(drop=True),
         definition_flips(stated, catalogue, out, merged),
-        pd.concat(pairing, ignore_index=True) if pairing else pd.DataFrame(columns=list(PAIRING_COLUMNS)),
+        _pairing(studies, echoes, config.linkage),
         readings,
         {s.reading.source: (*s.reading.counts, *joined(s, studies)) for s in stated}
         | ({ALL_TABLES: [("ids", "differ_by_zeros_or_blanks", similar)]} if similar else {}),
     )
+
+
+def _pairing(studies: pd.DataFrame, echoes: Sequence[Reading], linkage: LinkageConfig) -> pd.DataFrame:
+    parts = [pairing_counts(studies, reading, linkage) for reading in echoes]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(PAIRING_COLUMNS))
 
 
 def _refuse_nothing(tables: Mapping[str, pd.DataFrame], sources: LabelSourcesConfig) -> None:
