@@ -14,7 +14,7 @@ from hyperct_pipeline.labels.examination_days import date_column, patient_days
 from hyperct_pipeline.labels.identifiers import WRITTEN_AS_DECIMAL, hashed
 from hyperct_pipeline.labels.intervals import Intervals, agreed, spanned
 from hyperct_pipeline.labels.quantities import Quantity
-from hyperct_pipeline.labels.reading import SUSPICION_COLUMNS, Reading, unusable
+from hyperct_pipeline.labels.reading import SUSPICION_COLUMNS, Count, Reading, unusable
 from hyperct_pipeline.labels.source_formats import EchoFormat, EchoLong
 from hyperct_pipeline.labels.tables import as_text
 from hyperct_pipeline.labels.tasks import TaskCatalogue
