@@ -6,8 +6,7 @@ import pytest
 from kedro.io import DatasetError
 
 from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables
-from hyperct_pipeline.datasets.raw_input import read_text_table
-from hyperct_pipeline.errors import ArchiveError, LabelTableError
+from hyperct_pipeline.errors import ArchiveError
 
 
 def cause(error: pytest.ExceptionInfo[DatasetError]) -> BaseException:
@@ -25,7 +24,7 @@ def test_a_missing_archive_names_both_ways_out(tmp_path: Path) -> None:
 
 
 def test_no_label_table_lists_the_sources() -> None:
-    with pytest.raises(DatasetError, match=r"labels.<source>=PATH` \(sources: ct_rate\)"):
+    with pytest.raises(DatasetError, match=r"labels\.<source>=PATH`"):
         RawTables({"ct_rate": {"path": None}}).load()
 
 
@@ -42,16 +41,8 @@ def test_every_cell_is_text_and_blank_is_empty(tmp_path: Path) -> None:
     assert table.to_dict("list") == {"id": ["007", "008"], "value": ["NA", ""]}
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "is empty"),
-        (b"a,b\n1,2,3\n", "is not readable as UTF-8 CSV"),
-        ("a\nä\n".encode("latin-1"), "is not readable as UTF-8 CSV"),
-        (b"a,a\n1,2\n", "names a column twice"),
-    ],
-)
-def test_an_unreadable_table_says_what_was_expected(tmp_path: Path, content: bytes, expected: str) -> None:
-    (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(LabelTableError, match=f"'labels.a' {expected}"):
-        read_text_table(tmp_path / "t.csv", "labels.a")
+def test_what_the_run_was_given_goes_first(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("id\n7\n")
+    tables = {"a": {"path": str(tmp_path / "phantom.csv")}, "b": {"path": None}}
+    found = RawTables(tables, given={"a": None, "new_hospital": str(tmp_path / "own.csv")}).load()
+    assert list(found) == ["new_hospital"]

@@ -18,6 +18,9 @@ def test_every_input_is_asked_for_its_marker(tmp_path: Path, monkeypatch: pytest
     fingerprint = {"path": str(tmp_path / "fingerprint.json")}
     archive, table = {"path": str(tmp_path / "phantom")}, {"path": str(tmp_path / "phantom/labels/ct_rate.csv")}
     assert PseudonymSecret(fingerprint, {"archive": archive, "ct_rate": table}).load()
+    given = {"valley": str(tmp_path / "own.csv"), "ct_rate": None}
+    with pytest.raises(DatasetError, match="1 of 2 inputs were not written by the phantom"):
+        PseudonymSecret(fingerprint, {"archive": archive}, given).load()
     with pytest.raises(DatasetError, match="1 of 2 inputs were not written by the phantom"):
         PseudonymSecret(fingerprint, {"archive": archive, "ct_rate": {"path": str(tmp_path / "own.csv")}}).load()
 

@@ -214,6 +214,27 @@ def test_one_named_input_switches_the_phantom_off(
     assert without_phantom(given, raw_inputs) == expected
 
 
+def test_a_source_of_ones_own_needs_no_entry_in_the_catalog(places: ParameterPlaces) -> None:
+    raw = shipped_labels(places)
+    (places.conf_source / "base" / "catalog.yml").write_text('labels: "${runtime_params:labels, null}"')
+    raw["label_sources"]["sources"]["valley"] = raw["label_sources"]["sources"]["echo_metric"]
+    own = ParameterPlaces(places.conf_source, None, {"labels": {"valley": "x", "ct_rate_no_chest": "y"}})
+    assert checked_parameters(raw, LABEL_TYPES, own)
+    bare = ParameterPlaces(places.conf_source, None, {"labels": "x"})
+    with pytest.raises(ConfigError, match=r"labels: names no source; expected labels\.<source>=PATH"):
+        checked_parameters(raw, LABEL_TYPES, bare)
+    wrong = ParameterPlaces(places.conf_source, None, {"labels": {"valey": "x"}})
+    with pytest.raises(ConfigError, match=r"labels\.valey: unknown parameter; did you mean 'labels\.valley'"):
+        checked_parameters(raw, LABEL_TYPES, wrong)
+
+
+def test_definition_sets_are_named_as_they_stand_in_the_file(places: ParameterPlaces) -> None:
+    raw = shipped_labels(places)
+    raw["task_catalogue"]["ase_2025"]["tasks"]["emphysema"] = {"group": "lung", "name": "x", "positive_when": "y"}
+    with pytest.raises(ConfigError, match=r"parameters_tasks\.yml: task_catalogue\.ase_2025\.tasks\.emphysema\.group"):
+        checked_parameters(raw, LABEL_TYPES, places)
+
+
 def test_a_misspelt_input_is_refused_instead_of_replaced_by_the_phantom(raw_inputs: ParameterPlaces) -> None:
     places = ParameterPlaces(raw_inputs.conf_source, None, {"labels": {"ct_rat": "x"}})
     with pytest.raises(

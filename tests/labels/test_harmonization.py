@@ -34,7 +34,7 @@ def test_visible_tricky_cases(test_data: Path, catalogue: TaskCatalogue, sources
     cases = pd.read_csv(test_data / "labels" / "tricky_cases.csv")
     shipped = cases[cases["source"].isin([*sources.sources, "linked"])]
     found = {case.case_id: label_of_case(case, catalogue, sources) for case in shipped.itertuples()}
-    assert len(found) >= 19
+    assert len(found) == 25
     assert found == dict(zip(shipped["case_id"], shipped["expected"], strict=True))
 
 
@@ -82,6 +82,39 @@ def test_errors_say_what_is_missing(catalogue: TaskCatalogue, sources: LabelSour
     dated = echo.assign(patient_id="a", date="2024-01-01")
     with pytest.raises(LabelTableError, match="Pairing needs the table 'ct'"):
         harmonize("hyperct_wide", {"hyperct_wide": dated}, catalogue, sources, {})
+    with pytest.raises(LabelTableError, match="'ct_rate' holds no echo examinations"):
+        table = pd.DataFrame({"VolumeName": ["train_1_a_1"], "Emphysema": ["1"]})
+        harmonize("ct_rate", {"ct_rate": table, "ct": dated}, catalogue, sources, {})
+    with pytest.raises(LabelTableError, match="is a list; expected a pandas data frame"):
+        harmonize("hyperct_wide", {"echo": [1]}, catalogue, sources)  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match="windw_days"):
         tables = {"hyperct_wide": dated, "ct": dated[["patient_id", "date"]]}
         harmonize("hyperct_wide", tables, catalogue, sources, {"windw_days": (0, 1)})
+
+
+def test_configuration_as_it_stands_in_the_files(catalogue_yaml: dict[str, Any], sources_yaml: dict[str, Any]) -> None:
+    ct = pd.DataFrame({"patient_id": ["A"], "date": ["2024-03-01"]})
+    echo = pd.DataFrame({"patient_id": ["A"], "echo_date": ["2024-03-11"], "ECHO_lvef_value": ["40"]})
+    labels = [
+        harmonize("hyperct_wide", {"ct": ct, "echo": echo}, catalogue, sources, linkage)
+        for catalogue, sources, linkage in (
+            (catalogue_yaml, sources_yaml, {"window_days": [-5, 20]}),
+            (
+                {"task_catalogue": catalogue_yaml},
+                {"label_sources": sources_yaml},
+                {"linkage": {"window_days": [-5, 20]}},
+            ),
+        )
+    ]
+    pd.testing.assert_frame_equal(*labels)
+    assert labels[0].set_index("task").loc["reduced_lv_systolic_function", "label"] == 1
+
+
+def test_policy_of_the_public_code_is_there_for_comparison(
+    catalogue_yaml: dict[str, Any], sources_yaml: dict[str, Any]
+) -> None:
+    table = pd.DataFrame({"ECHO_e_a_ratio": [0.9], "ECHO_la_volume_index_value": [""], "tr_max_velocity_value": [""]})
+    for policy, expected in (("kleene", None), ("at_least_2_known", None), ("observed_only", 0)):
+        labels = harmonize("hyperct_wide", {"a": table}, catalogue_yaml | {"or_rule": policy}, sources_yaml)
+        found = labels.set_index("task").loc["left_atrial_filling_pressure", "label"]
+        assert (None if pd.isna(found) else found) == expected

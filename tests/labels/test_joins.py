@@ -78,7 +78,8 @@ def test_archive_without_any_label_stops_the_run(catalogue: TaskCatalogue, sourc
     with pytest.raises(LabelTableError, match=r"(?s)belongs to the image archive:.*'ct_rate'.*'hyperct_wide'"):
         run(strangers, catalogue, sources)
     # without an archive the studies come from the tables themselves
-    assert len(run(strangers, catalogue, sources, manifest=pd.DataFrame()).index) == N
+    of_tables = cohorts().assign(id=[f"valid_{k}" for k in range(N)])
+    assert len(run(strangers, catalogue, sources, manifest=pd.DataFrame(), cohort_table=of_tables).index) == N
 
 
 def test_tables_without_rows_are_silent_rightly(sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture) -> None:
@@ -115,8 +116,8 @@ def test_issuer_of_source_and_cohorts_joins_an_archive_that_states_one(
     assert index["emphysema"].tolist() == [1, 0, 1, 0]
     assert index["reduced_lv_systolic_function"].tolist() == [1, 0, 1, 0]
     assert index["cohort"].tolist() == ["development"] * N
-    without = run(tables, catalogue, own, manifest, cohorts()).index
-    assert without["cohort"].isna().all()
+    with pytest.raises(LabelTableError, match=r"its 4 rows match none of the 4 studies.*patient_id \(4\).*issuer"):
+        run(tables, catalogue, own, manifest, cohorts())
 
 
 def test_one_patient_id_of_two_issuers_is_two_patients(catalogue: TaskCatalogue) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from hyperct_pipeline.labels.intervals import Intervals, Reason
 from hyperct_pipeline.labels.pairing import LinkageConfig, pair
-from hyperct_pipeline.labels.readers import Reading
+from hyperct_pipeline.labels.reading import Reading
 
 Exam = tuple[str, int | None, float | None]  # patient, day, LVEF
 

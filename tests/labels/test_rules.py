@@ -102,6 +102,33 @@ def test_rule_below_at_and_above_its_threshold(
     assert Reason(truth.reason[3]) is Reason.NOT_MEASURED
 
 
+@pytest.mark.parametrize(
+    ("task", "values", "labels"),
+    [
+        # below, at, above and missing, with everything else that the rule needs
+        ("reduced_lv_systolic_function", {"lvef": (53.9, 54, 54.1, None), "sex": (0,) * 4}, (1, 0, 0, None)),
+        ("reduced_lv_systolic_function", {"lvef": (51.9, 52, 52.1, None), "sex": (1,) * 4}, (1, 0, 0, None)),
+        ("reduced_lv_systolic_function", {"lvef": (51.9, 52, 54, None), "sex": (None,) * 4}, (1, None, 0, None)),
+        ("pulmonary_hypertension", {"tr_vmax": (2.79, 2.8, 2.81, None)}, (0, 0, 1, None)),
+        ("atrial_chamber_enlargement", {"la_volume_index": (33.9, 34, 34.1, None)}, (0, 0, 1, None)),
+        ("ventricular_enlargement", {"lvidd": (5.19, 5.2, 5.21, None), "sex": (0,) * 4}, (0, 0, 1, None)),
+        ("ventricular_enlargement", {"lvidd": (5.79, 5.8, 5.81, None), "sex": (1,) * 4}, (0, 0, 1, None)),
+        ("reduced_rv_systolic_function", {"rv_function": (2, 3, 4, None)}, (0, 1, 1, None)),
+        ("left_atrial_filling_pressure",
+         {"e_a_ratio": (1.99, 2, 2.01, None), "la_volume_index": (30,) * 4, "tr_vmax": (2.5,) * 4}, (0, 1, 1, None)),
+        ("left_atrial_filling_pressure",
+         {"e_a_ratio": (1,) * 4, "la_volume_index": (34, 34.1, 34.1, 34.1), "tr_vmax": (2.9, 2.8, 2.81, None)},
+         (0, 0, 1, None)),
+        ("right_atrial_filling_pressure",
+         {"ivc_diameter": (2.1, 2.11, 2.11, None), "ivc_collapse": (30, 50, 49, 30)}, (0, 0, 1, None)),
+    ],
+)  # fmt: skip
+def test_guideline_set_at_its_thresholds(catalogue: TaskCatalogue, task: str, values: dict, labels: tuple) -> None:
+    rule = next(t.rule for t in catalogue.under("ase_2025").tasks if t.id == task)
+    truth = evaluate(rule, {name: points(*numbers) for name, numbers in values.items()}, 4)
+    assert three_valued(truth) == [None if label is None else bool(label) for label in labels]
+
+
 @pytest.mark.parametrize(("sex", "at"), [(0, 5.3), (1, 5.9)])
 def test_ventricular_enlargement_by_sex(catalogue: TaskCatalogue, sex: float, at: float) -> None:
     rule = next(t.rule for t in catalogue.tasks if t.id == "ventricular_enlargement")

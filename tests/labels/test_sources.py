@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
+from hyperct_pipeline.labels.echo_table import read_echo
+from hyperct_pipeline.labels.findings_table import read_findings
 from hyperct_pipeline.labels.harmonization import harmonize
 from hyperct_pipeline.labels.intervals import Reason
-from hyperct_pipeline.labels.readers import read_echo, read_findings
-from hyperct_pipeline.labels.sources import FindingsWide, LabelSourcesConfig, load_sources
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
@@ -75,7 +76,8 @@ def test_id_of_another_form_is_counted_not_used(catalogue: TaskCatalogue, source
         {"VolumeName": ["1.23E+12", "", "train_2_a_1"], "Emphysema": ["1", "1", "1"]}, catalogue, sources
     )
     assert len(reading.rows) == 1
-    assert ("rows", "id_unreadable", 2) in reading.counts
+    assert ("rows", "id_cut_by_spreadsheet", 1) in reading.counts
+    assert ("rows", "id_blank", 1) in reading.counts
 
 
 @pytest.mark.parametrize(
@@ -191,12 +193,11 @@ def test_unknown_key_is_refused(sources_yaml: dict[str, Any], catalogue: TaskCat
 @pytest.mark.parametrize("file", ["base/catalog_raw.yml", "paper/catalog.yml"])
 def test_every_table_can_be_given_and_needs_a_secret(file: str, sources: LabelSourcesConfig) -> None:
     catalog = yaml.safe_load((CONF / file).read_text(encoding="utf-8"))
-    lists = {name for s in sources.sources.values() if isinstance(s, FindingsWide) for name in s.exclude_tables}
-    assert lists == {"ct_rate_no_chest"}
-    tables, inputs = catalog["label_tables"]["tables"], catalog["pseudonyms"]["inputs"]
-    assert set(tables) == set(sources.sources) | lists
-    assert set(inputs) == set(tables) | {"archive", "cohorts"}
-    for name, table in tables.items():
+    assert sources.extra_tables == {"ct_rate_no_chest", "rad_chestct_metadata"}
+    tables, secret = catalog["label_tables"], catalog["pseudonyms"]
+    # whatever is given as labels.<source> is read, and asks for the secret
+    assert tables["given"] == secret["given"] == "${runtime_params:labels, null}"
+    for name, table in tables["tables"].items():
         assert table["path"].startswith(f"${{runtime_params:labels.{name}, ")
-        assert inputs[name] == table
-    assert tables["ct_rate_no_chest"]["path"].endswith(", null}")
+        assert secret["inputs"][name] == table
+    assert {"archive", "cohorts"} <= set(secret["inputs"])

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from hyperct_pipeline.errors import LeakageError
-from hyperct_pipeline.labels.splits import SplitConfig, assign_splits
+from hyperct_pipeline.labels.splits import SplitConfig, assign_splits, split_assignments
 
 
 def population(n_patients: int = 300, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -85,3 +85,32 @@ def test_one_open_patient_and_no_labels_at_all() -> None:
 def test_fraction_that_leaves_one_side_empty_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="validation_fraction"):
         SplitConfig(validation_fraction=fraction)
+
+
+def test_old_assignments_stay_when_new_patients_arrive() -> None:
+    studies, labels = population(400)
+    early = studies["patient_key"] < "p0300"
+    config = SplitConfig()
+    first = studies[early].assign(split=assign_splits(studies[early], labels[early], config))
+    kept = split_assignments(first, config)
+    assert list(kept.columns) == ["patient_key", "split", "seed", "validation_fraction"]
+    again = assign_splits(studies, labels, config, kept)
+    assert again[early].equals(first["split"])
+    # the newcomers fill validation up to its share of all
+    divided = studies["cohort"] == "development"
+    share = studies[divided].assign(s=again).drop_duplicates("patient_key")["s"].eq("validation").mean()
+    assert share == pytest.approx(config.validation_fraction, abs=0.01)
+    assert (again[divided & ~early] == "validation").any()
+
+
+def test_other_settings_divide_anew_and_official_splits_go_first() -> None:
+    studies, labels = population()
+    config = SplitConfig()
+    kept = split_assignments(studies.assign(split=assign_splits(studies, labels, config)), config)
+    other = SplitConfig(seed=1)
+    assert assign_splits(studies, labels, other, kept).equals(assign_splits(studies, labels, other))
+    moved = kept.assign(split="validation")
+    split = assign_splits(studies, labels, config, moved)
+    official = studies["split"].notna()
+    assert (split[official] == studies["split"][official]).all()
+    assert (split[~official] == "validation").all()

@@ -243,7 +243,7 @@ def test_report_counts_add_up(
 ) -> None:
     caplog.set_level(logging.WARNING)
     result = run(catalogue, sources)
-    report = harmonization_report(result, catalogue)
+    report = harmonization_report(result, catalogue, 2)
     per_task = report[report["section"] == "task"].groupby("item")["count"].sum()
     assert (per_task == N + 1).all()
     assert len(per_task) == len(catalogue.ids)
@@ -252,12 +252,108 @@ def test_report_counts_add_up(
     assert counts["source", "ct_rate.studies", "", "without_image"] == 1
     assert counts["source", "hyperct_wide.examinations", "", "patient_without_ct"] == 1
     assert counts["split", "emphysema", "test", "positive"] == 1
+    assert counts["eligibility", "eligible", "", "studies"] == N + 1
+    assert counts["few_positives", "emphysema", "test", "fewer than 2"] == 1
+    assert ("few_positives", "emphysema", "train", "fewer than 2") not in counts.index
     assert "One class only in hiatal_hernia: 0 positive, 20 negative" in caplog.text
     assert "Unknown in all 21 studies: medical_material, " in caplog.text
 
 
+def test_flips_between_definition_sets(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    flips = run(catalogue, sources).flips.set_index("task")
+    assert (flips["definition_set"] == "hyperct").all()
+    assert (flips["other_set"] == "ase_2025").all()
+    changes = ["zero_to_one", "one_to_zero", "known_to_unknown", "unknown_to_known"]
+    assert (flips[["same", *changes]].sum(axis=1) == N + 1).all()
+    assert flips.loc["emphysema", "same"] == N + 1
+    # 5.5 cm of a man: neither; 5.5 cm where the sex is contradicted stays open
+    assert flips.loc["ventricular_enlargement", changes].tolist() == [0, 0, 0, 0]
+
+
+def test_ineligible_studies_keep_their_row_and_lose_their_labels(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig
+) -> None:
+    table = cohorts()
+    table.loc[2, "age_years"] = "17"
+    young = manifest()
+    young.loc[2, "age_years"] = 17.0
+    young.loc[3, ["status", "reason_codes"]] = ["refused", "CONTRAST"]
+    tables = {"ct_rate": ct_rate(), "hyperct_wide": hyperct_wide()}
+    result = harmonize_all(
+        tables, table, PSEUDONYMS, young, preprocessed().iloc[4:], catalogue, sources, HarmonizeConfig()
+    )
+    exclusions = result.eligibility.set_index("study_key")["exclusions"]
+    assert exclusions[[study_key(2), study_key(3)]].tolist() == ["under_age", "contrast"]
+    assert (exclusions != "").sum() == 2
+    index = result.index.set_index("study_key")
+    assert index.loc[[study_key(2), study_key(3)], list(catalogue.ids)].isna().all(axis=None)
+    labels = result.labels[result.labels["study_key"] == study_key(2)]
+    assert set(labels["source"]) == {"ct_rate", "hyperct_wide"}
+    assert set(labels["reason"]) == {"excluded"}
+
+
+def test_without_a_cohorts_table_all_studies_are_one_cohort(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = run(catalogue, sources, cohort_table=EMPTY, images=False).index
+    assert set(index["cohort"]) == {"development"}
+    assert index["split"].isin(["train", "validation"]).all()
+    assert "No cohorts table" in caplog.text
+
+
+def test_official_split_of_a_source_fills_the_blank(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = ct_rate().assign(VolumeName=[f"valid_{k}_a_1" for k in range(N)])
+    index = run(catalogue, sources, {"ct_rate": table}, cohort_table=EMPTY, images=False).index
+    assert set(index["split"]) == {"validation"}
+
+
+def test_echo_alone_makes_every_examination_a_study(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    tables = {"hyperct_wide": hyperct_wide().assign(test_type=["tte", "tte", "tte", "stress"])}
+    result = run(catalogue, sources, tables, cohort_table=EMPTY, images=False)
+    lvef = result.index["reduced_lv_systolic_function"]
+    assert sorted(lvef.dropna()) == [1, 1]
+    assert result.eligibility["exclusions"].value_counts().to_dict() == {"": 3, "not_resting": 1}
+    again = run(catalogue, sources, tables, cohort_table=EMPTY, images=False)
+    assert again.index["study_key"].tolist() == result.index["study_key"].tolist()
+
+
+def test_ids_that_look_alike_are_counted_over_all_tables(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    echo = hyperct_wide().assign(patient_id=["07", "7", "train_4", "stranger"])
+    result = run(catalogue, sources, {"ct_rate": ct_rate(), "hyperct_wide": echo})
+    assert result.counts["(all tables)"] == [("ids", "differ_by_zeros_or_blanks", 2)]
+
+
+def test_pairing_is_counted_at_several_distances(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    pairing = run(catalogue, sources).pairing.set_index(["item", "within_days"])["studies_with_value"]
+    # echoes 10 and 1 days from the CT, and one two years before
+    assert [pairing["lvef", days] for days in (30, 90, 180, 365)] == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("age", "sex", "message"),
+    [
+        ("abc", "F", "1 rows have an age_years that is no age"),
+        ("200", "F", "no age"),
+        ("50", "Foo", "1 rows have an unknown sex"),
+    ],
+)
+def test_impossible_cells_of_the_cohorts_table(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, age: str, sex: str, message: str
+) -> None:
+    table = cohorts()
+    table.loc[0, ["age_years", "sex"]] = [age, sex]
+    with pytest.raises(LabelTableError, match=message):
+        run(catalogue, sources, cohort_table=table)
+    table.loc[0, ["age_years", "sex", "id"]] = ["50", "F", "1.2E+9"]
+    with pytest.raises(LabelTableError, match="1 ids name nobody or were cut by a spreadsheet"):
+        run(catalogue, sources, cohort_table=table)
+
+
 def test_flow_counts_each_step(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
-    flow = cohort_flow(run(catalogue, sources).index, catalogue).set_index("cohort")
+    result = run(catalogue, sources)
+    flow = cohort_flow(result.index, catalogue, result.eligibility).set_index("cohort")
+    assert flow["eligible"].tolist() == [2, 18, 1]
+    assert (flow["exclusions"] == "").all()
     steps = ["found", "converted", "accepted", "preprocessed", "with_known_label", "without_image"]
     assert flow.loc["development", steps].tolist() == [18, 17, 16, 16, 16, 0]
     assert flow.loc["development", "reasons"] == "NO_USABLE_SERIES: 1, QUALITY_REJECT: 1"
@@ -275,5 +371,5 @@ def test_wilson_interval_matches_published_values() -> None:
 def test_prevalence_figure_shows_every_task_and_cohort(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     left, right = prevalence_figure(run(catalogue, sources).index, catalogue).axes
     assert len(left.get_yticklabels()) == len(catalogue.ids)
-    assert [text.get_text() for text in right.get_xticklabels()] == ["development", "internal_test"]
+    assert [text.get_text() for text in right.get_xticklabels()] == ["A, train", "A, validation", "A, test"]
     prevalence_figure(run(catalogue, sources).index.iloc[:0], catalogue)

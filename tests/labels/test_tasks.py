@@ -8,7 +8,7 @@ from hyperct_pipeline.labels.tasks import TaskCatalogue, load_catalogue
 
 
 def rewritten(config: dict[str, Any], rule: Any) -> dict[str, Any]:
-    config["definition_sets"]["hyperct"]["tasks"]["ventricular_enlargement"]["positive_when"] = rule
+    config["hyperct"]["tasks"]["ventricular_enlargement"]["positive_when"] = rule
     return config
 
 
@@ -45,6 +45,8 @@ def test_unknown_task_names_the_nearest(catalogue_yaml: dict[str, Any]) -> None:
         ("rv_function in bad", "no group or level 'bad'"),
         ("rv_function > 3", "is a grade without a number"),
         ("__import__('os')", "a rule is one of"),
+        ("lvidd > 5.3 m**99", "'m**99' is no unit"),
+        ("lvef < 500 percent", "outside the plausible range of 'lvef' (5 to 90 percent)"),
         ({"none_of": []}, "a rule is one of"),
         ({"any_of": []}, "needs a list of rules"),
         ({"by": "sex", "F": "lvidd > 5.3 cm"}, "a rule is one of"),
@@ -54,7 +56,7 @@ def test_impossible_rule_is_refused_with_its_key(catalogue_yaml: dict[str, Any],
     with pytest.raises(ConfigError) as caught:
         load_catalogue(rewritten(catalogue_yaml, rule))
     assert message in str(caught.value)
-    assert "definition_sets.hyperct.tasks.ventricular_enlargement.positive_when" in str(caught.value)
+    assert "hyperct.tasks.ventricular_enlargement.positive_when" in str(caught.value)
 
 
 def test_all_errors_are_listed_at_once(catalogue_yaml: dict[str, Any]) -> None:
@@ -66,6 +68,20 @@ def test_all_errors_are_listed_at_once(catalogue_yaml: dict[str, Any]) -> None:
         load_catalogue(config)
     for part in ("quantities.pasp", "derivations.la_volume_index", "tasks: unknown task", "has the unit cm"):
         assert part in str(caught.value)
+
+
+def test_both_sets_hold_every_task_with_a_reference(catalogue: TaskCatalogue) -> None:
+    assert set(catalogue.sets) == {"hyperct", "ase_2025"}
+    for name in catalogue.sets:
+        other = catalogue.under(name)
+        assert (other.definition_set, other.ids) == (name, catalogue.ids)
+        assert all(task.reference and task.name for task in other.tasks)
+
+
+def test_a_set_of_ones_own_is_one_more_key(catalogue_yaml: dict[str, Any]) -> None:
+    own = {"description": "ours", "tasks": {"emphysema": catalogue_yaml["hyperct"]["tasks"]["emphysema"]}}
+    config = catalogue_yaml | {"ours_2027": own, "definition_set": "ours_2027"}
+    assert load_catalogue({"task_catalogue": config}).ids == ("emphysema",)
 
 
 def test_unknown_key_and_definition_set_are_refused(catalogue_yaml: dict[str, Any]) -> None:

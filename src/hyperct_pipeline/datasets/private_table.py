@@ -9,6 +9,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from hyperct_pipeline.atomic_file import replacing
+from hyperct_pipeline.harmless_csv import write_csv
 
 
 class PrivateTable(AbstractDataset[Callable[[], pd.DataFrame], None]):
@@ -34,7 +35,7 @@ class PrivateTable(AbstractDataset[Callable[[], pd.DataFrame], None]):
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(self._file) as temporary:
             os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
-            data().to_csv(temporary, index=False, errors="surrogateescape")
+            write_csv(data(), temporary, errors="surrogateescape")
 
     def _exists(self) -> bool:
         return self._file.is_file()

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
+from hyperct_pipeline.datasets.text_table import read_text_table
 from hyperct_pipeline.errors import ArchiveError, LabelTableError
 
 PHANTOM_REMEDY = "write the synthetic archive with `kedro run --pipeline=phantom`"
@@ -101,11 +102,17 @@ class RawTables(_ReadOnly):
 
     Args:
         tables: source name -> {"path": file}; None leaves the source out.
+        given: source name -> file, what the run was given; goes before `tables`.
     """
 
-    def __init__(self, tables: Mapping[str, Mapping[str, str | None]], metadata: dict[str, Any] | None = None) -> None:
-        self._sources = tuple(tables)
-        self._files = {source: Path(entry["path"]) for source, entry in tables.items() if entry["path"]}
+    def __init__(
+        self,
+        tables: Mapping[str, Mapping[str, str | None]],
+        given: Mapping[str, str | None] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        files = {source: entry["path"] for source, entry in tables.items()} | dict(given or {})
+        self._files = {source: Path(file) for source, file in files.items() if file}
         self.metadata = metadata
 
     def load(self) -> dict[str, pd.DataFrame]:
@@ -115,10 +122,9 @@ class RawTables(_ReadOnly):
             LabelTableError: no table was named, or one is missing or unreadable.
         """
         if not self._files:
-            known = ", ".join(self._sources)
             raise LabelTableError(
-                f"No label table was given. Name at least one with `--params=labels.<source>=PATH` "
-                f"(sources: {known}), or {PHANTOM_REMEDY}."
+                "No label table was given. Name at least one with `--params=labels.<source>=PATH` "
+                f"(the sources stand in parameters_sources.yml), or {PHANTOM_REMEDY}."
             )
         return {s: RawTable(str(file), f"labels.{s}").load() for s, file in self._files.items()}
 
@@ -127,27 +133,3 @@ class RawTables(_ReadOnly):
 
     def _describe(self) -> dict[str, Any]:
         return {"sources": sorted(self._files)}
-
-
-def read_text_table(file: Path, name: str) -> pd.DataFrame:
-    """Read a CSV with all cells as text; a blank cell becomes "", a byte order mark is dropped.
-
-    Args:
-        file: the CSV file, UTF-8.
-        name: how messages call it; the path itself is never shown.
-    """
-    try:
-        # header=None, because pandas renames doubled columns and takes a row that is too long for an index
-        rows = pd.read_csv(file, header=None, dtype="str", keep_default_na=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError:
-        raise LabelTableError(f"The table '{name}' is empty: expected a header line and rows.") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        # the parser's own text may quote cells, so only the kind of error is passed on
-        raise LabelTableError(
-            f"The table '{name}' is not readable as UTF-8 CSV ({type(error).__name__}): expected one header line and "
-            "the same number of cells in every row. Export it again as comma-separated UTF-8."
-        ) from None
-    header = [str(column).strip() for column in rows.iloc[0]]
-    if doubled := sorted({column for column in header if header.count(column) > 1}):
-        raise LabelTableError(f"The table '{name}' names a column twice: {', '.join(doubled)}.")
-    return rows.iloc[1:].set_axis(header, axis=1).reset_index(drop=True)

@@ -18,16 +18,19 @@ class PseudonymSecret(AbstractDataset[None, Pseudonyms]):
     Args:
         fingerprint: {"path": file beside the data that remembers which secret made it}.
         inputs: the raw inputs; without a secret each of those that exist must carry the phantom's marker.
+        given: source name -> label table, what the run was given; inputs as well.
     """
 
     def __init__(
         self,
         fingerprint: Mapping[str, str],
         inputs: Mapping[str, Mapping[str, str | None]],
+        given: Mapping[str, str | None] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._fingerprint = Path(fingerprint["path"])
-        self._inputs = [Path(entry["path"]) for entry in inputs.values() if entry["path"]]
+        named = [entry["path"] for entry in inputs.values()] + list((given or {}).values())
+        self._inputs = [Path(path) for path in dict.fromkeys(named) if path]
         self.metadata = metadata
 
     def load(self) -> Pseudonyms:

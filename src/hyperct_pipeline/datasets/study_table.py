@@ -7,6 +7,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from hyperct_pipeline.atomic_file import replacing
+from hyperct_pipeline.harmless_csv import write_csv
 
 
 class StudyTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -42,10 +43,11 @@ class StudyTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         """Write both files; the CSV first, so that a parquet file never stands without its twin."""
         flat = data.copy()
         for column in flat.columns:
-            if flat[column].map(lambda cell: isinstance(cell, list | tuple)).any():
+            # typed columns cannot hold lists, and looking at each cell of millions takes longer than writing them
+            if flat[column].dtype == object and flat[column].map(lambda cell: isinstance(cell, list | tuple)).any():
                 flat[column] = flat[column].map(_joined).astype("string")
         with replacing(self._filepath.with_suffix(".csv")) as temporary:
-            flat.to_csv(temporary, index=False)
+            write_csv(flat, temporary)
         with replacing(self._filepath) as temporary:
             flat.to_parquet(temporary, index=False)
 

@@ -13,15 +13,16 @@ from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
 
 from hyperct_pipeline.atomic_file import replacing
+from hyperct_pipeline.harmless_csv import write_csv
 
 
 class CsvTable(CSVDataset):
-    """A CSV file without the frame's index; missing is an empty cell."""
+    """A CSV file without the frame's index; missing is an empty cell, and no cell is a formula."""
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the file."""
         with replacing(Path(self._filepath)) as draft:
-            data.to_csv(draft, **self._save_args)
+            write_csv(data, draft, **self._save_args)
 
 
 class JsonDocument(JSONDataset):

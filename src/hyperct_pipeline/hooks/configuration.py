@@ -29,7 +29,8 @@ from hyperct_pipeline.volumes.slices import SliceConfig
 _ABSENT = object()
 RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 PHANTOM_DEFAULT = re.compile(r"\$\{runtime_params:\s*([\w.]+),\s*\$\{_phantom\}")
-LABELS = "labels."
+TABLES = "labels"
+LABELS = f"{TABLES}."
 
 
 class ConfigurationHook:
@@ -115,8 +116,13 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         ConfigError: with one line per error.
     """
     known = set(types) | places.path_names()
+    if TABLES in known:
+        known |= {f"{LABELS}{name}" for name in _label_tables(raw)}
     given = _leaves(places.given_paths(set(types)))
-    errors = [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
+    errors = []
+    if isinstance(places.runtime.get(TABLES), str):
+        errors.append(f"--params: {TABLES}: names no source; expected {LABELS}<source>=PATH")
+    errors += [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
     checked: dict[str, Any] = {}
     for name, config_class in types.items():
         if name not in raw:
@@ -132,6 +138,15 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
     if errors:
         raise ConfigError("The configuration has errors; no node was run.\n" + "\n".join(f"- {e}" for e in errors))
     return checked
+
+
+def _label_tables(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Names of all tables that some label source reads; none where the sources are wrong, which is said elsewhere."""
+    try:
+        sources = TypeAdapter(LabelSourcesConfig).validate_python(raw.get("label_sources"))
+    except ValidationError:
+        return frozenset()
+    return frozenset(sources.sources) | sources.extra_tables
 
 
 def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, Any]) -> list[str]:
@@ -168,7 +183,7 @@ def _check_explained(tasks: TaskCatalogueConfig, explain: ExplainConfig) -> None
 def _messages(group: str, error: ValidationError, places: ParameterPlaces) -> Iterator[str]:
     for item in error.errors(include_url=False):
         # pydantic adds the names of union branches and validators; keep what stands in the YAML
-        key = (group, *(part for part in item["loc"] if "[" not in str(part)))
+        key = (group, *(part for part in item["loc"] if "[" not in str(part) and part != "definition_sets"))
         found = "" if item["type"] == "missing" else f" (found {item['input']!r:.80})"
         text = "unknown key" if "unexpected" in item["type"] or "extra" in item["type"] else item["msg"]
         yield f"{places.name_of(key)}: {'.'.join(map(str, key))}: {text}{found}"

@@ -18,6 +18,8 @@ import pandas as pd
 import yaml
 from filelock import FileLock
 
+from hyperct_pipeline.harmless_csv import harmless
+
 REGISTERED_MODEL = "hyperct"
 # Groups that are whole documents; they are logged as a file, not as hundreds of parameters.
 DOCUMENTS = ("task_catalogue", "label_sources")
@@ -97,7 +99,7 @@ class TrackedRun:
             for part, figure in figures.items():
                 self._client.log_figure(self.run_id, figure, f"{target}/{part}.png" if part else f"{target}.png")
         elif kind == "table":
-            self._client.log_text(self.run_id, data.to_csv(index=False), f"{target}.csv")
+            self._client.log_text(self.run_id, harmless(data).to_csv(index=False), f"{target}.csv")
         elif kind == "text":
             self._client.log_text(self.run_id, data, f"{target}{entry.get('suffix', '.txt')}")
         elif kind == "json":

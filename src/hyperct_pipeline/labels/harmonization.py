@@ -13,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from hyperct_pipeline.errors import ConfigError, LabelTableError
 from hyperct_pipeline.labels.intervals import REASON_TEXTS, Intervals, Reason, texts
 from hyperct_pipeline.labels.pairing import Gaps, LinkageConfig, pair
-from hyperct_pipeline.labels.readers import Reading, patient_days, read_echo, read_findings
+from hyperct_pipeline.labels.reading import warn_of
 from hyperct_pipeline.labels.rules import Truth, evaluate
-from hyperct_pipeline.labels.sources import EchoIdConfig, EchoWide, FindingsWide, LabelSourcesConfig, load_sources
-from hyperct_pipeline.labels.tables import as_text, needed_column
+from hyperct_pipeline.labels.similar_ids import warn_of_similar_ids
+from hyperct_pipeline.labels.source_tables import ct_studies, read_source
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import Task, TaskCatalogue, TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
@@ -26,7 +27,6 @@ LABEL_COLUMNS = (
     "study_key", "task", "label", "reason", "rule_id", "definition_set", "evidence", "source", "echo_gap_days",
 )  # fmt: skip
 CT_TABLE = "ct"
-CT_IDS = EchoIdConfig(patient="patient_id", date=("date",))
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,13 @@ class Observed:
         study_key: text, shape (n,).
         intervals: quantity or finding -> its intervals, n rows each.
         gap_days: quantity -> days from CT to echo, shape (n,), NaN where that means nothing.
+        excluded: shape (n,), bool; the study or examination does not count, so no label of it is known.
     """
 
     study_key: "pd.Series[str]"
     intervals: Mapping[str, Intervals]
     gap_days: Gaps
+    excluded: NDArray[np.bool_]
 
 
 def harmonize(
@@ -56,8 +58,9 @@ def harmonize(
     Args:
         source: name of the source, a key of `label_sources.sources`.
         tables: name -> table. The source's own table stands under the source's name (any name if it is the only
-            one), a list of excluded studies under its name in `exclude_tables`, and with `linkage` the CTs under
-            "ct" (columns patient_id and date). Cells may be text or numbers.
+            one), tables it reads besides under the names its configuration gives them (`exclude_tables`,
+            `id.patient_from`), and with `linkage` the CTs under "ct" (columns patient_id, date, optionally study_id).
+            Cells may be text or numbers.
         catalogue: the tasks, loaded or as `params:task_catalogue`.
         sources: the formats, as `params:label_sources`.
         linkage: given = the echoes are paired with the CTs of the table "ct".
@@ -66,42 +69,52 @@ def harmonize(
         One row per study and task of the catalogue: study_key, task, label (Int8: 1, 0, missing), reason, rule_id,
         definition_set, evidence (the numbers behind it, "" where unknown), source, echo_gap_days (Int64). Studies are
         numbered "1", "2", ... in the order in which the table (with linkage: the CT table) first names them;
-        identifiers never come out. Without an id column every row is a study; an echo without linkage is one.
+        identifiers never come out. Without an id column every row is a study; without linkage an echo examination
+        is one, and rows of one patient and day are one examination.
 
     Raises:
         LabelTableError: unknown source, or a table lacks what its source declares.
+        LeakageError: a study or examination stands under two patients.
         ConfigError: the catalogue or the sources are wrong.
 
     Example:
         >>> harmonize("hyperct_wide", {"echo": pd.DataFrame({"ECHO_lvef_value": ["45%"]})}, catalogue, sources)
     """
     catalogue = load_catalogue(catalogue)
-    config = load_sources(sources, catalogue).of(source)
+    formats = load_sources(sources, catalogue)
+    linkage = None if linkage is None else load_linkage(linkage)
     # ids only need to be told apart here, and the keys are replaced by numbers below
     pseudonyms = Pseudonyms(DEMO_SECRET)
     own = {name: table for name, table in tables.items() if name != CT_TABLE or linkage is None}
-    reading = read_source(source, own, config, catalogue, pseudonyms, need_ids=linkage is not None)
+    reading = read_source(source, own, formats, catalogue, pseudonyms, need_ids=linkage is not None)
+    warn_of(reading)
     if linkage is None:
-        keys = numbered(len(reading.rows))
+        warn_of_similar_ids([reading.similar_ids])
         excluded = reading.rows["excluded"].to_numpy(bool)
         values = {name: value.because(excluded, Reason.EXCLUDED) for name, value in reading.intervals.items()}
-        observed = Observed(keys, values, {})
+        observed = Observed(numbered(len(reading.rows)), values, {}, excluded)
     else:
+        if "day" not in reading.rows:
+            raise LabelTableError(
+                f"Source '{source}' holds no echo examinations: leave linkage out to read its labels."
+            )
         if CT_TABLE not in tables:
             raise LabelTableError(f"Pairing needs the table '{CT_TABLE}' (columns patient_id, date); it was not given.")
-        ct = as_text(tables[CT_TABLE], CT_TABLE)
-        studies = patient_days(ct, CT_TABLE, CT_IDS, pseudonyms, need_ids=True, issuer=config.issuer)
-        values, gaps = pair(studies, reading, load_linkage(linkage))
-        observed = Observed(numbered(len(studies)), values, gaps)
+        studies, similar_ids = ct_studies(tables[CT_TABLE], CT_TABLE, pseudonyms, formats.of(source).issuer)
+        warn_of_similar_ids([reading.similar_ids, similar_ids])
+        values, gaps = pair(studies, reading, linkage)
+        observed = Observed(numbered(len(studies)), values, gaps, np.zeros(len(studies), bool))
     return label_table(observed, verdicts(observed, catalogue), catalogue, source)
 
 
 def load_linkage(config: LinkageConfig | Mapping[str, Any]) -> LinkageConfig:
-    """The linkage settings, checked.
+    """The linkage settings, checked; those of `params:harmonize` as a whole will do.
 
     Raises:
         ConfigError: an unknown key or an impossible value.
     """
+    if isinstance(config, Mapping):
+        config = config.get("linkage", config)
     try:
         return TypeAdapter(LinkageConfig).validate_python(config)
     except ValidationError as error:
@@ -109,31 +122,11 @@ def load_linkage(config: LinkageConfig | Mapping[str, Any]) -> LinkageConfig:
         raise ConfigError(f"linkage does not have the expected form: {listed}") from None
 
 
-def read_source(
-    source: str,
-    tables: Mapping[str, pd.DataFrame],
-    config: FindingsWide | EchoWide,
-    catalogue: TaskCatalogue,
-    pseudonyms: Pseudonyms,
-    need_ids: bool = True,
-) -> Reading:
-    """Read the table of one source out of all tables given."""
-    lists = config.exclude_tables if isinstance(config, FindingsWide) else ()
-    own = {name: table for name, table in tables.items() if name not in lists}
-    if source not in own and len(own) != 1:
-        raise LabelTableError(f"No table for the source '{source}': found {sorted(own) or 'none'}.")
-    table = own[source] if source in own else next(iter(own.values()))
-    if isinstance(config, EchoWide):
-        return read_echo(source, table, config, catalogue, pseudonyms, need_ids)
-    given = [needed_column(as_text(tables[n], n), n, config.id.column) for n in lists if n in tables]
-    excluded = pd.concat(given, ignore_index=True) if given else None
-    return read_findings(source, table, config, catalogue, pseudonyms, excluded, need_ids)
-
-
 def verdicts(observed: Observed, catalogue: TaskCatalogue) -> dict[str, Truth]:
     """Task -> its truth per study."""
-    n = len(observed.study_key)
-    return {task.id: evaluate(task.rule, observed.intervals, n, catalogue.or_rule) for task in catalogue.tasks}
+    n, out = len(observed.study_key), observed.excluded
+    truths = {task.id: evaluate(task.rule, observed.intervals, n, catalogue.or_rule) for task in catalogue.tasks}
+    return {name: truth.because(out, Reason.EXCLUDED) for name, truth in truths.items()}
 
 
 def label_table(observed: Observed, truths: Mapping[str, Truth], catalogue: TaskCatalogue, source: str) -> pd.DataFrame:

@@ -130,6 +130,52 @@ def agree(first: Intervals, second: Intervals, tolerance: float, reason: Reason)
     return both.where(first.has_value & second.has_value, one)
 
 
+def agreed(columns: Sequence[Intervals], tolerance: float) -> Intervals:
+    """What several columns say of one thing; two that contradict each other are not outvoted by a third."""
+    merged, conflict = columns[0], np.zeros(len(columns[0]), bool)
+    for column in columns[1:]:
+        merged = agree(merged, column, tolerance, Reason.ALIAS_CONFLICT)
+        conflict |= merged.reason == Reason.ALIAS_CONFLICT
+    return merged.because(conflict, Reason.ALIAS_CONFLICT)
+
+
+def spanned(values: Intervals, codes: NDArray[np.intp], n: int) -> Intervals:
+    """What the rows of each group say together, shape (n,).
+
+    Rows that say the same count once. Rows that differ become the smallest interval that holds them all, with reason
+    `source_conflict`: a rule they agree on is decided, any other is not. A group without a value has the most telling
+    reason of its rows, `not_measured` if it has none.
+
+    Args:
+        values: one per row.
+        codes: number of the group, one per row, 0 to n - 1.
+        n: number of groups.
+    """
+    reason = np.full(n, Reason.NOT_MEASURED, np.int8)
+    silent = ~values.has_value
+    np.maximum.at(reason, codes[silent], values.reason[silent])
+    low, high, lowest_high, highest_low = (np.full(n, bound) for bound in (np.inf, -np.inf, np.inf, -np.inf))
+    said, group = values.take(~silent), codes[~silent]
+    np.minimum.at(low, group, said.low)
+    np.maximum.at(high, group, said.high)
+    np.maximum.at(highest_low, group, said.low)
+    np.minimum.at(lowest_high, group, said.high)
+    there = np.zeros(n, bool)
+    there[group] = True
+    low_closed, high_closed, low_opened, high_opened = (np.zeros(n, bool) for _ in range(4))
+    low_closed[group[(said.low == low[group]) & ~said.low_open]] = True
+    high_closed[group[(said.high == high[group]) & ~said.high_open]] = True
+    low_opened[group[said.low_open]] = high_opened[group[said.high_open]] = True
+    differ = (low != highest_low) | (high != lowest_high)
+    differ |= (low_opened & low_closed) | (high_opened & high_closed)
+    own = np.full(n, Reason.EXCLUDED, np.int8)
+    np.minimum.at(own, group, said.reason)
+    return Intervals(
+        np.where(there, low, -np.inf), np.where(there, high, np.inf), there & ~low_closed, there & ~high_closed,
+        np.where(there, np.where(differ, np.int8(Reason.SOURCE_CONFLICT), own), reason).astype(np.int8),
+    )  # fmt: skip
+
+
 def texts(intervals: Intervals, names: Sequence[str] = ()) -> NDArray[np.object_]:
     """Readable evidence per row, shape (n,): "45", "55 to 60", "> 60", a level's name; "" where unknown.
 

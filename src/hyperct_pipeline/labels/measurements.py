@@ -1,51 +1,28 @@
-"""Texts of echo reports to intervals: "55-60%", ">60", "~45", "55 +/- 5", "mildly reduced (45%)", "62 mm".
+"""Columns of measurements and words to intervals.
 
 Each distinct text is read once and the result spread over its rows, so cost grows with vocabulary, not with rows.
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from hyperct_pipeline.labels.intervals import Intervals, Reason
+from hyperct_pipeline.labels.measurement_text import (
+    CELL_UNITS,
+    Bounds,
+    bare_scale,
+    bounds_of,
+    column_scale,
+    normal_text,
+    plain,
+)
 from hyperct_pipeline.labels.quantities import Quantity, unit_factor
 
-# An "about 45" was read by eye; interobserver variation of such readings is no better than this.
-APPROXIMATE_RELATIVE = 0.05
-# Spellings in cells -> pint. Deliberately short: an unknown suffix makes the cell unknown, never a guess.
-CELL_UNITS: Mapping[str, str] = {
-    "%": "percent", "percent": "percent", "mmhg": "mmHg", "mm hg": "mmHg", "m/s": "m/s", "m/sec": "m/s",
-    "cm/s": "cm/s", "cm/sec": "cm/s", "mm/s": "mm/s", "cm": "cm", "mm": "mm", "m2": "m**2", "m^2": "m**2",
-    "ml": "mL", "cc": "mL", "ml/m2": "mL/m**2", "ml/m^2": "mL/m**2", "ml/m**2": "mL/m**2", "cc/m2": "mL/m**2",
-}  # fmt: skip
-_REPLACED = str.maketrans(
-    {"–": "-", "—": "-", "−": "-", "‑": "-", "‒": "-", "\u00a0": " ", "\u202f": " ", "²": "2", "％": "%"}
-)
-_SYMBOLS = {"±": "+/-", "+-": "+/-", "≤": "<=", "≥": ">=", "≈": "~"}
-_BOUND_WORDS = {
-    "less than": "<", "below": "<", "under": "<", "at most": "<=", "up to": "<=", "greater than": ">",
-    "more than": ">", "above": ">", "over": ">", "at least": ">=",
-}  # fmt: skip
-
-_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
-_UNIT = r"(?P<{}>%|[a-z](?:[a-z0-9/*^ ]*[a-z0-9])?)?"
-_ONE = rf"(?P<a>{_NUMBER})\s*{_UNIT.format('u')}"
-_TWO = rf"\s*(?P<b>{_NUMBER})\s*{_UNIT.format('v')}"
-_BOUND = re.compile(rf"(?P<sign><=|>=|<|>|{'|'.join(_BOUND_WORDS)})\s*{_ONE}")
-_POINT = re.compile(rf"(?P<minus>-?)\+?{_ONE}")
-_RANGE = re.compile(rf"(?P<a>{_NUMBER})\s*(?P<u>%|[a-z][a-z0-9/*^ ]*?)?\s*(?:-|to){_TWO}")
-_PLUS_MINUS = re.compile(rf"{_ONE}\s*\+/-{_TWO}")
-_APPROXIMATELY = re.compile(r"(?:~|approx(?:imately|\.)?|about|around|circa|ca\.?|est(?:imated|\.)?)\s*(?P<rest>.*)")
-# "mildly reduced (45%)" and "45% (visual estimate)": a number on one side of the bracket only
-_INSIDE = re.compile(r"[^\d()]*\((?P<rest>[^()]*\d[^()]*)\)")
-_BEFORE = re.compile(r"(?P<rest>[^()]*\d[^()]*?)\s*\([^\d()]*\)")
-
-Bounds = tuple[float, float, bool, bool]  # low, high, low_open, high_open
 Row = tuple[float, float, bool, bool, Reason]
-Scale = Callable[[str | None], float | None]  # unit of a cell -> factor to the canonical unit; None: does not fit
 
 
 def read_numbers(
@@ -54,6 +31,7 @@ def read_numbers(
     unit: str,
     missing: Sequence[str],
     decimal_comma: bool = False,
+    words: Mapping[str, str | None] | None = None,
 ) -> Intervals:
     """Intervals of a column of measurements, in the quantity's canonical unit, rounded to its resolution.
 
@@ -63,17 +41,21 @@ def read_numbers(
         unit: unit of the column; a unit in the cell overrides it.
         missing: texts (or numbers) that stand for "not measured", lower case.
         decimal_comma: whether "5,3" means 5.3.
+        words: text -> the measurement it stands for, None for "not measured"; goes before everything else.
 
     Returns:
         Reason `measured`, or unknown with `not_measured`, `unmapped_text` (also: a unit that does not fit) or
         `out_of_range` (a bound outside the plausible range).
     """
-    sentinels = {_plain(word) for word in missing}
+    sentinels = {plain(word) for word in missing}
+    known = {plain(word): value for word, value in (words or {}).items()}
 
     def read(text: str) -> Row:
-        if _plain(text) in sentinels:
+        meant = known.get(plain(text), text)
+        if meant is None or plain(meant) in sentinels:
             return _nothing(Reason.NOT_MEASURED)
-        bounds = _bounds(normal_text(text, decimal_comma), _scale(quantity, unit))
+        text = meant
+        bounds = bounds_of(normal_text(text, decimal_comma), column_scale(quantity, unit))
         return _nothing(Reason.UNMAPPED_TEXT) if bounds is None else _plausible(bounds, quantity)
 
     return _spread(cells, read)
@@ -94,11 +76,11 @@ def read_levels(
         missing: texts that stand for "not measured", lower case; the vocabulary goes before them.
     """
     number = {level: position for position, level in enumerate(quantity.levels)}
-    sentinels = {_plain(word) for word in missing}
-    known = {_plain(word): level for word, level in words.items()}
+    sentinels = {plain(word) for word in missing}
+    known = {plain(word): level for word, level in words.items()}
 
     def read(text: str) -> Row:
-        word = _plain(text)
+        word = plain(text)
         if word not in known:
             return _nothing(Reason.NOT_MEASURED if word in sentinels else Reason.UNMAPPED_TEXT)
         level = known[word]
@@ -110,17 +92,32 @@ def read_levels(
     return _spread(cells, read)
 
 
-def normal_text(text: str, decimal_comma: bool = False) -> str:
-    """Lower case, one kind of dash, blank and sign, so that one grammar reads all spellings."""
-    text = " ".join(text.translate(_REPLACED).lower().split())
-    for written, symbol in _SYMBOLS.items():
-        text = text.replace(written, symbol)
-    return text.replace(",", ".") if decimal_comma else text
+def likely_unit(text: str, quantity: Quantity, unit: str, decimal_comma: bool = False) -> str | None:
+    """Another unit in which the numbers of an implausible text would be plausible, None where there is none.
+
+    Only for numbers without a unit of their own: a unit in the cell is taken at its word.
+    """
+    normal = normal_text(text, decimal_comma)
+    for other in _units_like(str(quantity.unit)):
+        if other == unit:
+            continue
+        bounds = bounds_of(normal, bare_scale(unit_factor(other, str(quantity.unit))))
+        if bounds is not None and _plausible(bounds, quantity)[4] == Reason.MEASURED:
+            return other
+    return None
 
 
-def _plain(text: str) -> str:
-    # A column of codes with gaps comes out of a spreadsheet as 1.0, 2.0.
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", normal_text(text))
+@cache
+def _units_like(canonical: str) -> tuple[str, ...]:
+    """Units a cell may have that can be converted to the canonical one."""
+    found = []
+    for unit in dict.fromkeys([*CELL_UNITS.values(), "1"]):
+        try:
+            unit_factor(unit, canonical)
+        except ValueError:
+            continue
+        found.append(unit)
+    return tuple(found)
 
 
 def _spread(cells: "pd.Series[str]", read: Callable[[str], Row]) -> Intervals:
@@ -138,74 +135,8 @@ def _plausible(bounds: Bounds, quantity: Quantity) -> Row:
     ends = [end for end in (low, high) if math.isfinite(end)]
     if not all(quantity.valid[0] <= end <= quantity.valid[1] for end in ends):
         return _nothing(Reason.OUT_OF_RANGE)
-    return low, high, bounds[2], bounds[3], Reason.MEASURED
-
-
-def _scale(quantity: Quantity, column_unit: str) -> Scale:
-    def factor(cell_unit: str | None) -> float | None:
-        unit = column_unit if cell_unit is None else CELL_UNITS.get(cell_unit.strip())
-        if unit is None or quantity.unit is None:
-            return None
-        try:
-            return unit_factor(unit, quantity.unit)
-        except ValueError:
-            return None
-
-    return factor
-
-
-def _bounds(text: str, scale: Scale) -> Bounds | None:
-    """The interval a text stands for, in canonical units; None where it is no number in any known form."""
-    for pattern, read in _FORMS:
-        if match := pattern.fullmatch(text):
-            return read(match, scale)
-    return None
-
-
-def _approximate(match: re.Match[str], scale: Scale) -> Bounds | None:
-    inner = _bounds(match["rest"], scale)
-    return inner and (inner[0] * (1 - APPROXIMATE_RELATIVE), inner[1] * (1 + APPROXIMATE_RELATIVE), *inner[2:])
-
-
-def _bracketed(match: re.Match[str], scale: Scale) -> Bounds | None:
-    return _bounds(match["rest"].strip(), scale)
-
-
-def _one_sided(match: re.Match[str], scale: Scale) -> Bounds | None:
-    factor = scale(match["u"])
-    if factor is None:
-        return None
-    sign = _BOUND_WORDS.get(match["sign"], match["sign"])
-    value, is_open = float(match["a"]) * factor, "=" not in sign
-    return (-math.inf, value, False, is_open) if sign[0] == "<" else (value, math.inf, is_open, False)
-
-
-def _plus_minus(match: re.Match[str], scale: Scale) -> Bounds | None:
-    pair = _pair(match, scale)
-    return pair and (pair[0] - pair[1], pair[0] + pair[1], False, False)
-
-
-def _range(match: re.Match[str], scale: Scale) -> Bounds | None:
-    pair = _pair(match, scale)
-    return pair and (min(pair), max(pair), False, False)
-
-
-def _point(match: re.Match[str], scale: Scale) -> Bounds | None:
-    factor = scale(match["u"])
-    if factor is None:
-        return None
-    value = float(match["a"]) * factor * (-1 if match["minus"] else 1)
-    return value, value, False, False
-
-
-def _pair(match: re.Match[str], scale: Scale) -> tuple[float, float] | None:
-    # "4.5-5.2 cm": a unit that stands once counts for both
-    first, second = scale(match["u"] or match["v"]), scale(match["v"] or match["u"])
-    return None if first is None or second is None else (float(match["a"]) * first, float(match["b"]) * second)
-
-
-# A range goes before a point, in whose unit "to 60" could hide.
-_FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Scale], Bounds | None]], ...] = (
-    (_APPROXIMATELY, _approximate), (_INSIDE, _bracketed), (_BEFORE, _bracketed), (_BOUND, _one_sided),
-    (_PLUS_MINUS, _plus_minus), (_RANGE, _range), (_POINT, _point),
-)  # fmt: skip
+    # a bound that rounding moved can be reached by a rounded value
+    open_ = [
+        o and math.isclose(end, b, rel_tol=1e-9) for end, b, o in zip((low, high), bounds, bounds[2:], strict=False)
+    ]
+    return low, high, open_[0], open_[1], Reason.MEASURED

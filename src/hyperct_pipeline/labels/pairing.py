@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from hyperct_pipeline.labels.intervals import Intervals, Reason, hull
-from hyperct_pipeline.labels.readers import Reading
+from hyperct_pipeline.labels.intervals import Intervals, Reason, spanned
+from hyperct_pipeline.labels.reading import Reading
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -19,6 +19,7 @@ class LinkageConfig:
 
     window_days: tuple[int, int] = (-180, 180)  # echo minus CT, both ends included
     ties: Literal["earlier_echo", "later_echo"] = "earlier_echo"  # as many days before as after the CT
+    report_at_days: tuple[int, ...] = (30, 90, 180, 365)  # the report counts studies with an echo within these
 
     def __post_init__(self) -> None:
         """Refuse a window that holds no day."""
@@ -27,6 +28,7 @@ class LinkageConfig:
 
 
 Gaps = Mapping[str, NDArray[np.float64]]
+PAIRING_COLUMNS = ("source", "item", "within_days", "studies_with_value", "studies")
 
 
 def pair(studies: pd.DataFrame, echo: Reading, config: LinkageConfig) -> tuple[dict[str, Intervals], Gaps]:
@@ -57,6 +59,23 @@ def pair(studies: pd.DataFrame, echo: Reading, config: LinkageConfig) -> tuple[d
     return values, gaps
 
 
+def pairing_counts(studies: pd.DataFrame, echo: Reading, config: LinkageConfig) -> pd.DataFrame:
+    """How many studies have a resting echo, and each of its values, within so many days; columns `PAIRING_COLUMNS`.
+
+    The window of the labels is not heeded: the table shows what another window would give.
+    """
+    pairs = _pairs(studies, echo.rows, config)
+    exams, study, distance = (pairs[name].to_numpy() for name in ("exam", "study", "distance"))
+    rows = []
+    for name in ("any examination", *(n for n in echo.intervals if n != "sex")):
+        valued = np.ones(len(pairs), bool) if name == "any examination" else echo.intervals[name].has_value[exams]
+        rows += [
+            (echo.source, name, days, len(np.unique(study[valued & (distance <= days)])), len(studies))
+            for days in config.report_at_days
+        ]
+    return pd.DataFrame(rows, columns=list(PAIRING_COLUMNS))
+
+
 def _pairs(studies: pd.DataFrame, exams: pd.DataFrame, config: LinkageConfig) -> pd.DataFrame:
     """Every resting examination of each study's patient, nearest first: study, exam (row numbers), gap, inside."""
     left = studies[["patient_key", "day"]].assign(study=np.arange(len(studies))).dropna()
@@ -75,26 +94,12 @@ def _nearest(pairs: pd.DataFrame, exams: Intervals, n: int) -> tuple[Intervals, 
     usable = of_pair.has_value & inside
     result = _explained(pairs["study"].to_numpy(), of_pair, inside, n)
     gaps = np.full(n, np.nan)
-    chosen, values = pairs[usable], of_pair.take(usable)
-    study, gap = chosen["study"].to_numpy(), chosen["gap"].to_numpy()
-    first = ~chosen["study"].duplicated().to_numpy()
+    study, gap = pairs["study"].to_numpy()[usable], pairs["gap"].to_numpy()[usable]
+    first = ~pd.Series(study).duplicated().to_numpy()
     gaps[study[first]] = gap[first]
-    if not len(study):
-        return result, gaps
-    merged = _scatter(values.take(first), study[first], n)
-    # further examinations on the same day, one at a time: there is rarely even one
-    rank = chosen.groupby("study").cumcount().to_numpy()
-    same_day = (gap == gaps[study]) & (rank > 0)
-    for k in range(1, int(rank[same_day].max(initial=0)) + 1):
-        also = same_day & (rank == k)
-        merged = _spanned(merged, _scatter(values.take(also), study[also], n))
-    return merged.where(~np.isnan(gaps), result), gaps
-
-
-def _spanned(first: Intervals, second: Intervals) -> Intervals:
-    same = (first.low == second.low) & (first.high == second.high)
-    same &= (first.low_open == second.low_open) & (first.high_open == second.high_open)
-    return first.where(same | ~second.has_value, hull(first, second, Reason.SOURCE_CONFLICT))
+    same_day = gap == gaps[study]
+    chosen = spanned(of_pair.take(usable).take(same_day), study[same_day], n)
+    return chosen.where(~np.isnan(gaps), result), gaps
 
 
 def _explained(study: NDArray[Any], of_pair: Intervals, inside: NDArray[np.bool_], n: int) -> Intervals:
@@ -106,15 +111,6 @@ def _explained(study: NDArray[Any], of_pair: Intervals, inside: NDArray[np.bool_
     np.maximum.at(reason, study[silent], of_pair.reason[silent])
     unknown = Intervals.unknown(n, Reason.NOT_MEASURED)
     return Intervals(unknown.low, unknown.high, unknown.low_open, unknown.high_open, reason)
-
-
-def _scatter(values: Intervals, rows: NDArray[Any], n: int) -> Intervals:
-    position = np.full(n, -1)
-    position[rows] = np.arange(len(rows))
-    there = position >= 0
-    return values.take(np.where(there, position, 0)).because(~there, Reason.NOT_MEASURED) if len(rows) else (
-        Intervals.unknown(n, Reason.NOT_MEASURED)
-    )  # fmt: skip
 
 
 def _of_patient(studies: pd.DataFrame, exams: pd.DataFrame, sex: Intervals) -> Intervals:

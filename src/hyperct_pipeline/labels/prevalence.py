@@ -1,4 +1,4 @@
-"""How common each label is: prevalence with Wilson intervals by cohort, beside the number of known labels."""
+"""How common each label is: prevalence with Wilson intervals by site and split, beside the number of known labels."""
 
 import numpy as np
 import pandas as pd
@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hyperct_pipeline.labels.source_formats import SPLITS
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 
 Z_95 = 1.959963984540054  # standard normal quantile of a two-sided 95 % interval
@@ -29,18 +30,23 @@ def wilson_interval(
 
 
 def prevalence_figure(index: pd.DataFrame, catalogue: TaskCatalogue) -> Figure:
-    """Left: prevalence per task and cohort with 95 % interval. Right: number of known labels.
+    """Left: prevalence per task, site and split with 95 % interval. Right: number of known labels.
 
     Args:
         index: study index; studies without a cohort are left out.
         catalogue: tasks, drawn from top to bottom in its order.
     """
-    cohorts = sorted(index["cohort"].dropna().unique())
+    group = index["site"].fillna("no site") + ", " + index["split"].fillna("no split")
+    group = group.where(index["cohort"].notna())
+    order = {split: place for place, split in enumerate(SPLITS)}
+    cohorts = sorted(
+        group.dropna().unique(), key=lambda name: (name.rsplit(", ", 1)[0], order.get(name.split(", ")[-1], 9))
+    )
     figure = Figure(figsize=(12, 1.2 + 0.36 * len(catalogue.ids)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1 + 0.35 * len(cohorts)])
     known = np.zeros((len(catalogue.ids), len(cohorts)), np.int64)
     for k, cohort in enumerate(cohorts):
-        labels = index.loc[index["cohort"] == cohort, list(catalogue.ids)]
+        labels = index.loc[group == cohort, list(catalogue.ids)]
         known[:, k] = labels.notna().sum().to_numpy()
         offset = 0.7 * ((k + 0.5) / len(cohorts) - 0.5)
         _draw_cohort(left, labels, known[:, k], offset, COLOURS[k % len(COLOURS)], str(cohort))
@@ -49,7 +55,7 @@ def prevalence_figure(index: pd.DataFrame, catalogue: TaskCatalogue) -> Figure:
     left.set_ylim(len(catalogue.ids) - 0.5, -0.5)
     left.grid(axis="x", alpha=0.3)
     if cohorts:
-        left.legend(loc="lower right", fontsize="small", title="Cohort")
+        left.legend(loc="lower right", fontsize="small", title="Site, split")
     _draw_known(right, known, [str(cohort) for cohort in cohorts])
     return figure
 

@@ -1,5 +1,6 @@
 """The measured things that a rule may name: one canonical unit each, a plausible range, or ordered levels."""
 
+import re
 from decimal import Decimal
 from functools import cache
 from typing import Any, Literal
@@ -9,6 +10,10 @@ import pint
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+
+# Names, small whole powers, products and quotients: nothing else of what a unit parser could be made to compute.
+_UNIT_NAME = r"(?:1|%|[a-zA-Zµ]+(?:(?:\*\*|\^)[1-9])?)"
+_UNIT = re.compile(rf"{_UNIT_NAME}(?:\s*[*/]\s*{_UNIT_NAME})*")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -30,6 +35,7 @@ class Quantity:
         """What is missing or impossible in this entry, in words; empty when it is sound."""
         if self.kind != "number":
             missing = [] if self.levels else ["levels are missing"]
+            missing += [f"level '{level}' stands twice" for level in set(self.levels) if self.levels.count(level) > 1]
             strange = [
                 f"group '{group}' names the unknown level '{level}'"
                 for group, levels in (self.groups or {}).items()
@@ -68,6 +74,8 @@ def _registry() -> Any:
 @cache
 def is_unit(unit: str) -> bool:
     """Whether pint knows the unit."""
+    if not _UNIT.fullmatch(unit):
+        return False
     try:
         _registry().Quantity(1.0, unit)
     except (pint.UndefinedUnitError, pint.DefinitionSyntaxError, ValueError, TypeError, AttributeError):
@@ -89,3 +97,19 @@ def unit_factor(unit: str, canonical: str) -> float:
         return float(_registry().Quantity(1.0, unit).to(canonical).magnitude)
     except pint.DimensionalityError:
         raise ValueError(f"'{unit}' cannot be converted to '{canonical}'") from None
+
+
+def ratio_factor(above: str, below: str, canonical: str) -> float:
+    """What a quotient of numbers in two units is multiplied with to be in the canonical unit.
+
+    Raises:
+        ValueError: a unit is unknown, or the quotient has another dimension.
+    """
+    for name in (above, below, canonical):
+        if not is_unit(name):
+            raise ValueError(f"'{name}' is no unit")
+    try:
+        quotient = _registry().Quantity(1.0, above) / _registry().Quantity(1.0, below)
+        return float(quotient.to(canonical).magnitude)
+    except pint.DimensionalityError:
+        raise ValueError(f"'{above} / {below}' cannot be converted to '{canonical}'") from None

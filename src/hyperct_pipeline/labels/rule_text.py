@@ -8,6 +8,7 @@ import numpy as np
 
 from hyperct_pipeline.labels.quantities import Quantity, unit_factor
 from hyperct_pipeline.labels.rules import AllOf, AnyOf, BySex, Compare, FindingPresent, InGroup, Operator, Rule
+from hyperct_pipeline.labels.spelling import nearest
 
 FORMS = "'name op number unit', 'name in group', 'finding present', any_of, all_of, by: sex"
 _COMPARISON = re.compile(r"^(\w+)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(.*)$")
@@ -42,6 +43,25 @@ def parse_rule(written: str | Mapping[str, Any], task_id: str, quantities: Mappi
     raise ValueError(f"a rule is one of {FORMS}; found the keys {sorted(keys)}")
 
 
+def rule_words(rule: Rule, quantities: Mapping[str, Quantity]) -> str:
+    """A rule as one line, in canonical units, for people to read."""
+    match rule:
+        case FindingPresent():
+            return "finding present"
+        case Compare(name, operator, threshold):
+            unit = quantities[name].unit or ""
+            return f"{name} {operator} {threshold:g}{'' if unit == '1' else f' {unit}'}"
+        case InGroup(name, levels):
+            return f"{name} in {', '.join(quantities[name].levels[level] for level in sorted(levels))}"
+        case AnyOf(parts) | AllOf(parts):
+            joint = " or " if isinstance(rule, AnyOf) else " and "
+            return joint.join(
+                f"({rule_words(p, quantities)})" if isinstance(p, AnyOf | AllOf) else rule_words(p, quantities)
+                for p in parts
+            )
+    return f"women: {rule_words(rule.female, quantities)}; men: {rule_words(rule.male, quantities)}"
+
+
 def _parse_text(text: str, task_id: str, quantities: Mapping[str, Quantity]) -> Rule:
     if text == "finding present":
         return FindingPresent(task_id)
@@ -69,12 +89,18 @@ def _threshold(name: str, number: str, unit: str, quantities: Mapping[str, Quant
     if not unit and quantity.unit != "1":
         raise ValueError(f"'{name}' has the unit {quantity.unit}: write it, e.g. '{number} {quantity.unit}'")
     # rounding at nine significant digits takes the float noise of the conversion, never a digit of the rule
-    return float(f"{float(number) * unit_factor(unit or '1', quantity.unit):.9g}")
+    threshold = float(f"{float(number) * unit_factor(unit or '1', quantity.unit):.9g}")
+    if quantity.valid and not quantity.valid[0] <= threshold <= quantity.valid[1]:
+        raise ValueError(
+            f"{number} {unit} is outside the plausible range of '{name}' "
+            f"({quantity.valid[0]:g} to {quantity.valid[1]:g} {quantity.unit}), so the rule could never decide"
+        )
+    return threshold
 
 
 def _known(name: str, quantities: Mapping[str, Quantity]) -> Quantity:
     if name not in quantities:
-        raise ValueError(f"unknown quantity '{name}'; known: {', '.join(quantities)}")
+        raise ValueError(f"unknown quantity '{name}'{nearest(name, tuple(quantities))}")
     return quantities[name]
 
 

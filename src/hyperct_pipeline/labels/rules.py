@@ -82,6 +82,12 @@ class Truth:
         """Shape (n,): true or false."""
         return self.true | self.false
 
+    def because(self, mask: NDArray[np.bool_], reason: Reason) -> "Truth":
+        """Unknown where the mask is true, for the given reason."""
+        return Truth(
+            self.true & ~mask, self.false & ~mask, np.where(mask, np.int8(reason), self.reason).astype(np.int8)
+        )
+
 
 def inputs(rule: Rule) -> tuple[str, ...]:
     """Names of the quantities and findings that a rule reads, each once, in order."""

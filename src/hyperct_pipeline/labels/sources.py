@@ -1,80 +1,26 @@
-"""How each file spells things: column names, units, vocabularies, identifiers. One entry per table format."""
+"""The label sources: read from configuration and checked against the task catalogue before any table is read."""
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
 from hyperct_pipeline.labels.quantities import unit_factor
-from hyperct_pipeline.labels.tasks import TaskCatalogue, nearest
-
-# What a study may be called in a table. volume_name: the stem stands in for the StudyInstanceUID (NIfTI cohorts).
-StudyIdType = Literal["accession_number", "volume_name", "study_instance_uid"]
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class StudyIdConfig:
-    """Where a findings table names its studies."""
-
-    column: str
-    type: StudyIdType
-    pattern: str | None = None  # regular expression with the group `study`, optionally `patient`; None: all of it
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class EchoIdConfig:
-    """Where an echo table names patient, date and kind of examination."""
-
-    patient: str = "patient_id"
-    date: tuple[str, ...] = ("echo_date",)  # every spelling; the first that is present counts
-    date_format: str = "%Y-%m-%d"  # as strptime reads it
-    study_type: str = "test_type"
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class ColumnConfig:
-    """The columns in which one quantity may stand, and how it is written there."""
-
-    names: tuple[str, ...]  # every spelling; several present = they must agree
-    unit: str | None = None  # unit of the numbers; needed for quantities that are numbers
-    words: dict[str, str | tuple[str, str] | None] | None = None  # word -> level, (first, last) level, null = none
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class FindingsWide:
-    """One row per study (or reconstruction), one column per finding."""
-
-    kind: Literal["findings_wide"]
-    id: StudyIdConfig
-    present: tuple[str, ...] = ("1", "true", "yes")  # cell texts, lower case; 1.0 counts as 1
-    absent: tuple[str, ...] = ("0", "false", "no")
-    unknown: tuple[str, ...] = ("",)  # anything else is unknown too, but counted as unmapped text
-    columns: Literal["auto"] | dict[str, str] = "auto"  # column -> finding; auto: 'Lung nodule' -> lung_nodule
-    issuer: str = ""  # IssuerOfPatientID of the patients that id.pattern names, where the archive states one
-    exclude_tables: tuple[str, ...] = ()  # tables whose ids are excluded, same id column
-    precedence: int = 10  # of several sources that know a label the highest counts
-    provenance: dict[str, str] | None = None  # for the report: who made the labels, licence
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class EchoWide:
-    """One row per echo examination, one column per measurement."""
-
-    kind: Literal["echo_wide"]
-    columns: dict[str, ColumnConfig]  # quantity -> its columns
-    id: EchoIdConfig = Field(default_factory=EchoIdConfig)
-    issuer: str = ""  # IssuerOfPatientID of the patient ids, where the archive states one
-    use_study_types: tuple[str, ...] = ("tte",)  # resting examinations, lower case; others are excluded
-    missing: tuple[str, ...] = ("",)  # cell texts and numbers that stand for "not measured", lower case
-    decimal_comma: bool = False  # "5,3" means 5.3
-    precedence: int = 10
-    provenance: dict[str, str] | None = None
-
-
-SourceConfig = Annotated[FindingsWide | EchoWide, Field(discriminator="kind")]
+from hyperct_pipeline.labels.source_formats import (
+    ColumnConfig,
+    EchoFormat,
+    EchoLong,
+    EchoWide,
+    FindingsByLocation,
+    FindingsFormat,
+    SourceConfig,
+    extra_tables,
+)
+from hyperct_pipeline.labels.spelling import nearest
+from hyperct_pipeline.labels.tasks import TaskCatalogue
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -83,7 +29,7 @@ class LabelSourcesConfig:
 
     sources: dict[str, SourceConfig]
 
-    def of(self, name: str) -> FindingsWide | EchoWide:
+    def of(self, name: str) -> FindingsFormat | EchoFormat:
         """The format of that name.
 
         Raises:
@@ -96,19 +42,34 @@ class LabelSourcesConfig:
             )
         return self.sources[name]
 
+    @property
+    def extra_tables(self) -> frozenset[str]:
+        """Names of all tables that are no source of their own."""
+        return frozenset(name for source in self.sources.values() for name in extra_tables(source))
+
 
 def load_sources(config: LabelSourcesConfig | Mapping[str, Any], catalogue: TaskCatalogue) -> LabelSourcesConfig:
-    """Check the sources against the catalogue: every quantity, unit, level and pattern must make sense.
+    """Check the sources against the catalogue: every quantity, unit, level, finding and pattern must make sense.
+
+    Args:
+        config: `params:label_sources` as checked config or as a mapping (that of the whole YAML file will do).
+        catalogue: the tasks.
 
     Raises:
         ConfigError: with every problem found, each with its key.
     """
-    checked = config if isinstance(config, LabelSourcesConfig) else _from_mapping(config)
+    checked = config if isinstance(config, LabelSourcesConfig) else _from_mapping(config.get("label_sources", config))
     problems = [
         f"{name}.{problem}"
         for name, source in checked.sources.items()
-        for problem in (_id_problems(source) if isinstance(source, FindingsWide) else _echo_problems(source, catalogue))
+        for problem in (
+            _echo_problems(source, catalogue)
+            if isinstance(source, EchoWide | EchoLong)
+            else [*_id_problems(source), *_finding_problems(source, catalogue)]
+        )
     ]
+    both = checked.extra_tables & set(checked.sources)
+    problems += [f"{name}: is also named as an additional table of a source" for name in sorted(both)]
     if problems:
         listed = "\n  ".join(f"label_sources.sources.{problem}" for problem in problems)
         raise ConfigError(f"{len(problems)} problems in the label sources (parameters_sources.yml):\n  {listed}")
@@ -120,23 +81,49 @@ def _from_mapping(config: Mapping[str, Any]) -> LabelSourcesConfig:
         return TypeAdapter(LabelSourcesConfig).validate_python(dict(config))
     except ValidationError as error:
         listed = "\n  ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"label_sources does not have the expected form:\n  {listed}") from None
+        raise ConfigError(
+            f"label_sources (parameters_sources.yml) does not have the expected form:\n  {listed}"
+        ) from None
 
 
-def _id_problems(source: FindingsWide) -> list[str]:
+def _id_problems(source: FindingsFormat) -> list[str]:
     if source.id.pattern is None:
         return []
     try:
         groups = re.compile(source.id.pattern).groupindex
     except re.error as error:
         return [f"id.pattern: no regular expression ({error})"]
-    return [] if "study" in groups else ["id.pattern: needs the named group (?P<study>...)"]
+    problems = [] if "study" in groups else ["id.pattern: needs the named group (?P<study>...)"]
+    if source.official_splits and "split" not in groups:
+        problems.append("official_splits: id.pattern needs the named group (?P<split>...)")
+    return problems
 
 
-def _echo_problems(source: EchoWide, catalogue: TaskCatalogue) -> list[str]:
+def _finding_problems(source: FindingsFormat, catalogue: TaskCatalogue) -> list[str]:
+    doubled = [
+        f"{first} and {second}: '{word}' stands in both"
+        for first, second in (("present", "absent"), ("present", "unknown"), ("absent", "unknown"))
+        for word in sorted(set(getattr(source, first)) & set(getattr(source, second)))
+    ]
+    known = catalogue.known_findings
+    if isinstance(source, FindingsByLocation):
+        named = {name: f"findings.{name}" for name in source.findings}
+        empty = [f"findings.{n}.of: empty" for n, f in source.findings.items() if f.match != "unavailable" and not f.of]
+        doubled += empty
+    elif source.columns != "auto":
+        named = {finding: f"columns.{column}" for column, finding in source.columns.items()}
+    else:
+        named = {}
+    strange = [f"{place}: unknown finding '{n}'{nearest(n, known)}" for n, place in named.items() if n not in known]
+    return doubled + strange
+
+
+def _echo_problems(source: EchoFormat, catalogue: TaskCatalogue) -> list[str]:
     problems = []
     for name, column in source.columns.items():
         quantity = catalogue.quantities.get(name)
+        if not column.names and not column.range:
+            problems.append(f"columns.{name}: needs names or range")
         if quantity is None:
             problems.append(f"columns.{name}: unknown quantity{nearest(name, tuple(catalogue.quantities))}")
         elif quantity.kind == "number":

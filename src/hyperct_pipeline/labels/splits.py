@@ -11,10 +11,10 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import LeakageError
+from hyperct_pipeline.labels.source_formats import SPLITS as SPLITS
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "validation", "test")
 NAMED_IN_MESSAGES = 3
 
 
@@ -25,6 +25,7 @@ class SplitConfig:
     cohorts: tuple[str, ...] = ("development",)  # only these are divided; others keep no split
     validation_fraction: float = 0.2  # of the patients of these cohorts, those officially placed included
     seed: int = 0
+    min_positives: int = 10  # per task and split; fewer are reported and warned of
 
     def __post_init__(self) -> None:
         """Refuse fractions that leave one side empty."""
@@ -32,10 +33,16 @@ class SplitConfig:
             raise ValueError(f"validation_fraction must lie between 0 and 1, found {self.validation_fraction}")
 
 
-def assign_splits(studies: pd.DataFrame, labels: pd.DataFrame, config: SplitConfig) -> "pd.Series[str]":
+ASSIGNMENT_COLUMNS = ("patient_key", "split", "seed", "validation_fraction")
+
+
+def assign_splits(
+    studies: pd.DataFrame, labels: pd.DataFrame, config: SplitConfig, earlier: pd.DataFrame | None = None
+) -> "pd.Series[str]":
     """Split of every study; null where it takes no part (other cohorts without an official split).
 
-    A patient who has an official split in one study keeps it in all. The remaining patients of the named cohorts go
+    A patient who has an official split in one study keeps it in all, and one who was divided by an earlier run under
+    the same settings stays where he was. The remaining patients of the named cohorts go
     to train or validation such that every task has its share of positives and of known labels on both sides
     (iterative stratification, Sechidis et al. 2011).
 
@@ -43,6 +50,7 @@ def assign_splits(studies: pd.DataFrame, labels: pd.DataFrame, config: SplitConf
         studies: study_key, patient_key (null: unknown patient, never placed), cohort, split (official or null).
         labels: same rows, one nullable column of 1 / 0 per task.
         config: which cohorts, how many, seed. Same seed, same patients and labels: same splits, in any row order.
+        earlier: columns `ASSIGNMENT_COLUMNS`, what `split_assignments` gave in an earlier run; None or empty: nothing.
 
     Raises:
         LeakageError: a patient has two official splits, or a study stands under two patients.
@@ -52,12 +60,35 @@ def assign_splits(studies: pd.DataFrame, labels: pd.DataFrame, config: SplitConf
     official = studies.dropna(subset=["patient_key", "split"]).groupby("patient_key")["split"].first()
     split = studies["patient_key"].map(official).astype("str")
     divided = studies["cohort"].isin(config.cohorts) & studies["patient_key"].notna()
+    split = split.mask(divided & split.isna(), studies["patient_key"].map(_kept(earlier, config)).astype("str"))
     open_ = divided & split.isna()
     if open_.any():
         placed = _validation_share(split[divided], studies["patient_key"][divided], config)
         chosen = _stratified(studies["patient_key"][open_], labels[open_.to_numpy()], placed, config.seed)
         split = split.mask(open_, studies["patient_key"].map(chosen).astype("str"))
     return split.rename("split")
+
+
+def split_assignments(index: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+    """Who was divided into train and validation under which settings, columns `ASSIGNMENT_COLUMNS`, one row a patient.
+
+    Args:
+        index: patient_key, cohort, split.
+        config: the settings.
+    """
+    divided = index[index["cohort"].isin(config.cohorts) & index["split"].isin(["train", "validation"])]
+    table = divided[["patient_key", "split"]].dropna().drop_duplicates("patient_key").sort_values("patient_key")
+    return table.assign(seed=config.seed, validation_fraction=config.validation_fraction).reset_index(drop=True)
+
+
+def _kept(earlier: pd.DataFrame | None, config: SplitConfig) -> "pd.Series[str]":
+    """patient_key -> split of an earlier run with the same settings."""
+    if earlier is None or earlier.empty:
+        return pd.Series(dtype="str")
+    same = (earlier["seed"] == config.seed) & (earlier["validation_fraction"] == config.validation_fraction)
+    if not same.all():
+        logger.info("The settings of the splits have changed: %d patients are divided anew", int((~same).sum()))
+    return earlier[same].set_index("patient_key")["split"]
 
 
 def refuse_two_splits(studies: pd.DataFrame) -> None:

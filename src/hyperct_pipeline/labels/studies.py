@@ -1,26 +1,26 @@
 """Which studies there are: of the image archive, of the label tables, and what the cohorts table says of them."""
 
+import logging
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hyperct_pipeline.errors import LabelTableError
-from hyperct_pipeline.labels.readers import Reading, hashed
-from hyperct_pipeline.labels.splits import SPLITS, refuse_two_patients, refuse_two_splits
-from hyperct_pipeline.labels.tables import as_text, needed_column
-from hyperct_pipeline.pseudonyms import OLDEST_AGE_YEARS, Pseudonyms
+from hyperct_pipeline.errors import LabelTableError, LeakageError
+from hyperct_pipeline.labels.cohort_table import agreed_rows, cohort_rows
+from hyperct_pipeline.labels.identifiers import hashed
+from hyperct_pipeline.labels.reading import Reading
+from hyperct_pipeline.labels.splits import refuse_two_patients
+from hyperct_pipeline.pseudonyms import Pseudonyms
+
+logger = logging.getLogger(__name__)
 
 STUDY_TYPES = {
     "study_key": "str", "patient_key": "str", "accession_key": "str", "day": "Int64", "status": "str",
     "reason": "str", "sex": "str", "age_years": "Float64", "scanner": "str", "kernel": "str", "volume": "str",
-    "volume_sha256": "str",
+    "volume_sha256": "str", "source_split": "str", "exclusion": "str",
 }  # fmt: skip
-COHORT_COLUMNS = ("id_type", "id", "site", "cohort", "split", "sex", "age_years")
-# How far ages may lie apart without a conflict: a cohorts table states one age for all studies of a patient.
-AGE_TOLERANCE_YEARS = 2.0
 
 
 def image_studies(manifest: pd.DataFrame, preprocessed: pd.DataFrame) -> pd.DataFrame:
@@ -45,21 +45,25 @@ def image_studies(manifest: pd.DataFrame, preprocessed: pd.DataFrame) -> pd.Data
     return studies.assign(**there_is).astype(STUDY_TYPES).reset_index(drop=True)
 
 
-def join_findings(studies: pd.DataFrame, findings: Sequence[Reading]) -> tuple[pd.DataFrame, list[NDArray[np.intp]]]:
-    """Studies of the archive plus those that only a table of findings knows (status `no_image`).
+def all_studies(
+    studies: pd.DataFrame, readings: Sequence[Reading], pseudonyms: Pseudonyms
+) -> tuple[pd.DataFrame, list[NDArray[np.intp]]]:
+    """Studies of the archive plus those that only a table knows (status `no_image`).
 
     Args:
         studies: columns `STUDY_TYPES`.
-        findings: readings, one row per study each.
+        readings: one row per study each; of echo, where every examination is to be a study.
+        pseudonyms: name such examinations.
 
     Returns:
-        All studies, and per reading the row of the reading for every study (-1: it says nothing about it).
+        All studies with what the tables say of their official split and exclusion, and per reading the row of the
+        reading for every study (-1: it says nothing about it).
 
     Raises:
-        LeakageError: archive and table name different patients for one study.
+        LeakageError: archive and table name different patients for one study, or two tables different splits.
     """
-    for reading in findings:
-        rows = reading.rows
+    tables = [_as_studies(reading, pseudonyms) for reading in readings]
+    for rows in tables:
         matched = _matches(studies, rows)
         alone = rows[~np.isin(np.arange(len(rows)), matched)]
         known = pd.concat([studies[["study_key", "patient_key"]], _named_patients(studies, rows, matched)])
@@ -68,52 +72,101 @@ def join_findings(studies: pd.DataFrame, findings: Sequence[Reading]) -> tuple[p
         if len(added):
             added = added.reindex(columns=list(STUDY_TYPES)).astype(STUDY_TYPES)
             studies = pd.concat([studies, added], ignore_index=True)
-    return studies, [_matches(studies, reading.rows) for reading in findings]
+    matches = [_matches(studies, rows) for rows in tables]
+    exclusion, split = np.full(len(studies), "", object), pd.Series(None, index=studies.index, dtype="str")
+    for rows, match in zip(tables, matches, strict=True):
+        said = np.where(match >= 0, rows["exclusion"].to_numpy(object)[match] if len(rows) else "", "")
+        exclusion = exclusion + np.where((exclusion != "") & (said != ""), ";", "") + said
+        stated = rows["split"].reindex(match) if len(rows) else pd.Series(None, index=match, dtype="str")
+        own = stated.reset_index(drop=True)
+        split = _one_split(split, own.astype("str"), studies["patient_key"])
+    return studies.assign(exclusion=exclusion, source_split=split).astype(STUDY_TYPES), matches
 
 
-def with_cohorts(studies: pd.DataFrame, cohorts: pd.DataFrame, pseudonyms: Pseudonyms) -> pd.DataFrame:
+def with_cohorts(
+    studies: pd.DataFrame, cohorts: pd.DataFrame, pseudonyms: Pseudonyms, only_cohort: Sequence[str] = ()
+) -> pd.DataFrame:
     """Studies with site, cohort, split, cohort_sex, cohort_age_years; null where the cohorts table is silent.
 
     Rows that name a study go before rows that name its patient. The optional column `issuer` (IssuerOfPatientID)
-    counts for rows that name a patient.
+    counts for rows that name a patient. Where the table leaves the split blank, the official one of a source stands.
+
+    Args:
+        studies: columns `STUDY_TYPES`.
+        cohorts: the raw table; without rows and columns, every study is put into `only_cohort`.
+        pseudonyms: turn the table's ids into keys.
+        only_cohort: name of the cohort where there is no table.
 
     Raises:
-        LabelTableError: a column is missing, an id_type or split is unknown, or one id has contradicting rows.
+        LabelTableError: a column is missing, a cell is impossible, one id has contradicting rows, or the table names
+            no study at all.
     """
-    table = _cohort_table(cohorts)
-    merged = studies.assign(site=None, cohort=None, split=None, cohort_sex=None, cohort_age_years=None)
     values = ["site", "cohort", "split", "cohort_sex", "cohort_age_years"]
-    for id_type, key, hash_id in (
-        ("patient_id", "patient_key", pseudonyms.patient_key),
-        ("study_instance_uid", "study_key", pseudonyms.study_key),
-        ("volume_name", "study_key", pseudonyms.study_key),
-        ("accession_number", "accession_key", pseudonyms.accession_key),
-    ):
-        rows = table[table["id_type"] == id_type]
-        if rows.empty:
-            continue
-        keys = _patient_keys(rows, pseudonyms) if id_type == "patient_id" else hashed(rows["id"], hash_id)
-        rows = rows.assign(key=keys).drop_duplicates(["key", *values])
-        _refuse_contradiction(rows)
-        found = rows.set_index("key")[values].reindex(merged[key])
-        for value in values:
-            new = found[value].to_numpy(object)
-            merged[value] = np.where(pd.notna(new), new, merged[value].to_numpy(object))
+    merged = studies.assign(**dict.fromkeys(values))
+    if cohorts.empty and not len(cohorts.columns):
+        logger.warning(
+            "No cohorts table: all %d studies count as one cohort; name one with `cohorts=PATH`", len(studies)
+        )
+        merged["cohort"] = next(iter(only_cohort), None)
+    else:
+        table = cohort_rows(cohorts)
+        for column, keys in agreed_rows(table, pseudonyms, values):
+            found = keys[values].reindex(merged[column])
+            for value in values:
+                new = found[value].to_numpy(object)
+                merged[value] = np.where(pd.notna(new), new, merged[value].to_numpy(object))
+        _refuse_strangers(merged, table)
+    merged["split"] = merged["split"].astype("str").fillna(merged["source_split"])
     return merged.astype(dict.fromkeys(values[:-1], "str") | {"cohort_age_years": "Float64"})
 
 
-def agreed_sex(*stated: "pd.Series[str]") -> "pd.Series[str]":
-    """F or M where at least one says so and none contradicts, otherwise null."""
-    names = pd.concat([s.where(s.isin(["F", "M"])).reset_index(drop=True) for s in stated], axis=1)
-    contradicted = (names == "F").any(axis=1) & (names == "M").any(axis=1)
-    return names.bfill(axis=1).iloc[:, 0].mask(contradicted).astype("str")
+def _refuse_strangers(merged: pd.DataFrame, table: pd.DataFrame) -> None:
+    if len(merged) and len(table) and merged[["site", "cohort"]].isna().all(axis=None):
+        types = ", ".join(f"{kind} ({count})" for kind, count in table["id_type"].value_counts().items())
+        raise LabelTableError(
+            f"Table 'cohorts': its {len(table)} rows match none of the {len(merged)} studies. Check the column id_type "
+            f"(found: {types}), the spelling of its ids, and the column issuer (IssuerOfPatientID) where the archive "
+            "states one."
+        )
 
 
-def agreed_age(*stated: "pd.Series[float]") -> "pd.Series[float]":
-    """The first age stated, null where two lie more than `AGE_TOLERANCE_YEARS` apart."""
-    ages = pd.concat([s.reset_index(drop=True).astype("Float64") for s in stated], axis=1)
-    spread = ages.max(axis=1) - ages.min(axis=1)
-    return ages.bfill(axis=1).iloc[:, 0].mask((spread > AGE_TOLERANCE_YEARS).fillna(False)).astype("Float64")
+def _one_split(split: "pd.Series[str]", own: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
+    """The official split of either table; two that differ are leakage."""
+    both = split.notna() & own.notna() & (split != own)
+    if both.any():
+        key, first, second = patients[both].iloc[0], split[both].iloc[0], own[both].iloc[0]
+        raise LeakageError(
+            f"{int(both.sum())} studies have two official splits, e.g. of patient {key}: {first} and {second}. Correct "
+            "`official_splits` of the sources (parameters_sources.yml)."
+        )
+    return split.fillna(own)
+
+
+def _as_studies(reading: Reading, pseudonyms: Pseudonyms) -> pd.DataFrame:
+    """Rows of a reading as studies; an echo examination is named by its patient and day."""
+    rows = reading.rows
+    if "study_key" in rows.columns:
+        return rows
+    name = (
+        reading.source
+        + "|"
+        + rows["patient_key"]
+        + "|"
+        + rows["day"].astype("str")
+        + "|"
+        + rows["excluded"].astype("str")
+    )
+    twin = rows.groupby(name).cumcount().astype("str")
+    nothing = pd.Series(None, index=rows.index, dtype="str")
+    return pd.DataFrame(
+        {
+            "study_key": hashed((name + "|" + twin).astype("str"), pseudonyms.study_key),
+            "accession_key": nothing,
+            "patient_key": rows["patient_key"],
+            "split": nothing,
+            "exclusion": pd.Series(np.where(rows["excluded"], "not_resting", ""), dtype="str"),
+        }
+    )
 
 
 def _matches(studies: pd.DataFrame, rows: pd.DataFrame) -> NDArray[np.intp]:
@@ -131,41 +184,3 @@ def _named_patients(studies: pd.DataFrame, rows: pd.DataFrame, matched: NDArray[
     there = matched >= 0
     named = rows["patient_key"].to_numpy(object)[matched[there]]
     return pd.DataFrame({"study_key": studies["study_key"][there].to_numpy(object), "patient_key": named}, dtype="str")
-
-
-def _cohort_table(cohorts: pd.DataFrame) -> pd.DataFrame:
-    text = as_text(cohorts, "cohorts")
-    table = pd.DataFrame({column: needed_column(text, "cohorts", column) for column in COHORT_COLUMNS})
-    table["issuer"] = text["issuer"] if "issuer" in text.columns else ""
-    table = table[table["id"] != ""]
-    known = ("patient_id", "accession_number", "study_instance_uid", "volume_name")
-    for column, allowed in (("id_type", known), ("split", ("", *SPLITS))):
-        strange = int((~table[column].isin(allowed)).sum())
-        if strange:
-            expected = ", ".join(filter(None, allowed))
-            raise LabelTableError(f"Table 'cohorts': {strange} rows have an unknown {column}; expected {expected}.")
-    age = pd.to_numeric(table["age_years"], errors="coerce").astype("Float64").clip(upper=OLDEST_AGE_YEARS)
-    sex = table["sex"].str.upper().str[:1]
-    blank = table.drop(columns=["sex", "age_years", "issuer"])
-    stated = blank.mask(blank == "", None).assign(issuer=table["issuer"])
-    return stated.assign(cohort_sex=sex.where(sex.isin(["F", "M"])), cohort_age_years=age)
-
-
-def _patient_keys(rows: pd.DataFrame, pseudonyms: Pseudonyms) -> "pd.Series[str]":
-    parts = [
-        hashed(part["id"], partial(pseudonyms.patient_key, issuer=str(issuer)))
-        for issuer, part in rows.groupby("issuer")
-    ]
-    return pd.concat(parts).reindex(rows.index)
-
-
-def _refuse_contradiction(rows: pd.DataFrame) -> None:
-    """One id in two cohorts is a contradiction; two splits are reported as leakage, with the splits."""
-    if rows["key"].is_unique:
-        return
-    refuse = rows.rename(columns={"key": "patient_key"})
-    refuse_two_splits(refuse)
-    keys = sorted(set(rows["key"][rows["key"].duplicated()]))
-    raise LabelTableError(
-        f"Table 'cohorts': {len(keys)} ids have rows that contradict each other, e.g. {keys[:3]}; keep one row per id."
-    )

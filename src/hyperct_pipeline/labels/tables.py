@@ -1,31 +1,62 @@
 """Raw tables: which columns are there, and what to say when one is not. Cells become text, whatever they were."""
 
-import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.labels.spelling import nearest_column
 
 # A column that nobody claims and that looks this much like a missing one was most likely renamed.
 RENAMED_SIMILARITY = 0.8
+_MARK = "\ufeff"
 
 
 def as_text(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table with every cell as stripped text, "" where missing.
 
     Raises:
-        LabelTableError: a column stands twice, also as the ".1" that readers make of a second one.
+        LabelTableError: as for `column_names`.
     """
-    columns = [str(column).strip() for column in table.columns]
-    doubled = {c for c in columns if columns.count(c) > 1 or re.sub(r"\.\d+$", "", c) in set(columns) - {c}}
+    columns = column_names(table, name)
+    text = {column: _stripped(table.iloc[:, place]) for place, column in enumerate(columns) if column}
+    return pd.DataFrame(text, index=pd.RangeIndex(len(table)))
+
+
+def column_names(table: pd.DataFrame, name: str) -> list[str]:
+    """Stripped names of the columns; "" where a column has none.
+
+    Raises:
+        LabelTableError: the table has no columns, or a column stands twice, also as the ".1" that readers make of a
+            second one.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise LabelTableError(f"Table '{name}' is a {type(table).__name__}; expected a pandas data frame.")
+    columns = [str(column).strip().strip(_MARK).strip() for column in table.columns]
+    if not any(columns):
+        raise LabelTableError(f"Table '{name}' is empty: expected a header line and rows.")
+    counts = Counter(columns)
+    doubled = {
+        c for c in counts if c and (counts[c] > 1 or ((first := re.sub(r"\.\d+$", "", c)) != c and first in counts))
+    }
     if doubled:
         raise LabelTableError(f"Table '{name}': the columns {sorted(doubled)} stand twice; keep one of each.")
-    text = table.set_axis(columns, axis=1).reset_index(drop=True)
-    blank = text.isna()
-    filled = text.astype("str").mask(blank, "")
-    return pd.DataFrame({column: filled[column].str.strip() for column in filled.columns}, index=filled.index)
+    return columns
+
+
+def _stripped(cells: "pd.Series[Any]") -> "pd.Series[str]":
+    if cells.dtype == object:
+        # as text first: to a hash, 1 and True are the same, and a list is nothing at all
+        cells = cells.map(str).mask(cells.isna())
+    # each distinct cell is looked at once
+    codes, unique = pd.factorize(cells)
+    words = pd.Series(unique).astype("str").str.strip().str.strip(_MARK).to_numpy(object)
+    words = np.append(np.asarray(words, dtype=object), "")  # code -1 is a missing cell
+    return pd.Series(words[codes], dtype="str")
 
 
 def needed_column(table: pd.DataFrame, name: str, column: str) -> "pd.Series[str]":
@@ -48,7 +79,7 @@ def present_columns(
         table: the table.
         name: its name for messages.
         wanted: what is looked for -> the spellings it may have.
-        claimed: further columns that have a use.
+        claimed: further columns that have a use, or that the source says to ignore.
 
     Returns:
         What was found -> its columns, at least one entry.
@@ -62,11 +93,10 @@ def present_columns(
     missing = {key: wanted[key] for key, columns in found.items() if not columns}
     for key, spellings in missing.items():
         for spelling in spellings:
-            if close := difflib.get_close_matches(_letters(spelling), map(_letters, unclaimed), 1, RENAMED_SIMILARITY):
-                near = next(column for column in unclaimed if _letters(column) == close[0])
+            if near := nearest_column(spelling, unclaimed, RENAMED_SIMILARITY):
                 raise LabelTableError(
-                    f"Table '{name}' has no column '{spelling}' (for {key}); nearest: '{near}'. Rename it, or add the "
-                    "spelling to the source in parameters_sources.yml."
+                    f"Table '{name}' has no column '{spelling}' (for {key}); nearest: '{near}'. Rename it, add the "
+                    "spelling to the source in parameters_sources.yml, or list it there under `ignore`."
                 )
     if len(missing) == len(wanted):
         first = next(iter(wanted.values()))[0]
@@ -77,16 +107,12 @@ def present_columns(
     return {key: columns for key, columns in found.items() if columns}
 
 
-def _letters(column: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_")
+def first_column(table: pd.DataFrame, names: Sequence[str]) -> "pd.Series[str] | None":
+    """The first of the columns that the table has."""
+    return next((table[name] for name in names if name in table.columns), None)
 
 
 def _like(column: str, columns: Iterable[str]) -> str:
-    spelled = {_letters(c): c for c in columns}
-    close = difflib.get_close_matches(_letters(column), spelled, 1, 0.4)
-    return f"; nearest: '{spelled[close[0]]}'" if close else f"; it has {len(spelled)} other columns"
-
-
-def finding_name(column: str) -> str:
-    """'Lung nodule' -> lung_nodule."""
-    return _letters(column)
+    known = list(columns)
+    near = nearest_column(column, known, 0.4)
+    return f"; nearest: '{near}'" if near else f"; it has {len(known)} other columns"

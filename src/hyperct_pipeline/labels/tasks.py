@@ -1,18 +1,19 @@
 """The task catalogue: what each label means, read from configuration and checked as a whole before any use."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import field, fields, replace
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.labels.quantities import Quantity, unit_factor
+from hyperct_pipeline.labels.quantities import Quantity, ratio_factor
 from hyperct_pipeline.labels.rule_text import parse_rule
 from hyperct_pipeline.labels.rules import FindingPresent, OrRule, Rule, inputs
+from hyperct_pipeline.labels.spelling import nearest
 
 Group = Literal["radiological", "cardiac"]
 _RATIO = re.compile(r"^(\w+) / (\w+)$")
@@ -39,14 +40,25 @@ class DefinitionSetConfig:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TaskCatalogueConfig:
-    """`params:task_catalogue`."""
+    """`params:task_catalogue`; in the file each definition set is a key of its own, such as `hyperct`."""
 
     definition_set: str  # the set that labels are made with
     quantities: dict[str, Quantity]
-    definition_sets: dict[str, DefinitionSetConfig]
+    definition_sets: dict[str, DefinitionSetConfig]  # every further key of the file that holds `tasks`
     derivations: dict[str, str] | None = None  # quantity -> "a / b", used where it was not measured itself
     or_rule: OrRule = "kleene"
     tasks: Literal["all"] | tuple[str, ...] = "all"  # which tasks of the set, in this order
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_sets(cls, values: Any) -> Any:
+        """Keys that hold `tasks` are definition sets."""
+        if not isinstance(values, Mapping):
+            return values
+        own = {entry.name for entry in fields(cls)}
+        sets = {k: v for k, v in values.items() if k not in own and isinstance(v, Mapping) and "tasks" in v}
+        rest = {k: v for k, v in values.items() if k not in sets}
+        return rest | {"definition_sets": {**(values.get("definition_sets") or {}), **sets}} if sets else rest
 
 
 @plain_dataclass(frozen=True)
@@ -84,6 +96,13 @@ class TaskCatalogue:
     quantities: Mapping[str, Quantity]
     derivations: Mapping[str, Ratio]
     or_rule: OrRule
+    # every definition set, with the same tasks in the same order; a task that a set lacks is left out
+    sets: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+    known_findings: tuple[str, ...] = ()  # of all sets, also those of tasks that are not in use
+
+    def under(self, definition_set: str) -> "TaskCatalogue":
+        """The same tasks as another definition set defines them."""
+        return replace(self, definition_set=definition_set, tasks=self.sets[definition_set])
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -114,8 +133,8 @@ def load_catalogue(config: "TaskCatalogueConfig | TaskCatalogue | Mapping[str, A
     """Check a configuration and return its tasks.
 
     Args:
-        config: `params:task_catalogue` as checked config or as the mapping of the YAML file; a catalogue is
-            returned as it is.
+        config: `params:task_catalogue` as checked config or as a mapping (that of the whole YAML file will do); a
+            catalogue is returned as it is.
 
     Raises:
         ConfigError: with every problem found, each with its key.
@@ -123,7 +142,7 @@ def load_catalogue(config: "TaskCatalogueConfig | TaskCatalogue | Mapping[str, A
     if isinstance(config, TaskCatalogue):
         return config
     if isinstance(config, Mapping):
-        config = _from_mapping(config)
+        config = _from_mapping(config.get("task_catalogue", config))
     if config.definition_set not in config.definition_sets:
         raise ConfigError(
             f"task_catalogue.definition_set: unknown set '{config.definition_set}'"
@@ -141,29 +160,32 @@ def load_catalogue(config: "TaskCatalogueConfig | TaskCatalogue | Mapping[str, A
     if problems:
         listed = "\n  ".join(f"task_catalogue.{problem}" for problem in problems)
         raise ConfigError(f"{len(problems)} problems in the task catalogue (parameters_tasks.yml):\n  {listed}")
-    return TaskCatalogue(config.definition_set, chosen, config.quantities, ratios, config.or_rule)
-
-
-def nearest(name: str, known: tuple[str, ...]) -> str:
-    """The hint "; nearest known: 'x'", or the list of what is known where nothing is near."""
-    close = difflib.get_close_matches(name.lower(), {k.lower(): k for k in known}, n=1, cutoff=0.6)
-    spelled = {k.lower(): k for k in known}
-    return f"; nearest known: '{spelled[close[0]]}'" if close else f"; known: {', '.join(known) or 'none'}"
+    ids = tuple(task.id for task in chosen)
+    same = {name: tuple(tasks[t] for t in ids if t in tasks) for name, tasks in sets.items()}
+    every = {
+        task.id: None for tasks in sets.values() for task in tasks.values() if isinstance(task.rule, FindingPresent)
+    }
+    return TaskCatalogue(
+        config.definition_set, chosen, config.quantities, ratios, config.or_rule, same, known_findings=tuple(every)
+    )
 
 
 def _from_mapping(config: Mapping[str, Any]) -> TaskCatalogueConfig:
     try:
         return TypeAdapter(TaskCatalogueConfig).validate_python(dict(config))
     except ValidationError as error:
-        listed = "\n  ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"task_catalogue does not have the expected form:\n  {listed}") from None
+        places = [".".join(str(part) for part in e["loc"] if part != "definition_sets") for e in error.errors()]
+        listed = "\n  ".join(f"{place}: {e['msg']}" for place, e in zip(places, error.errors(), strict=True))
+        raise ConfigError(
+            f"task_catalogue (parameters_tasks.yml) does not have the expected form:\n  {listed}"
+        ) from None
 
 
 def _tasks(set_name: str, config: TaskCatalogueConfig, problems: list[str]) -> dict[str, Task]:
     tasks = {}
     known = tuple(config.definition_sets[set_name].tasks)
     for task_id, entry in config.definition_sets[set_name].tasks.items():
-        where = f"definition_sets.{set_name}.tasks.{task_id}"
+        where = f"{set_name}.tasks.{task_id}"
         found = [f"overlaps: unknown task '{o}'{nearest(o, known)}" for o in entry.overlaps if o not in known]
         try:
             rule = parse_rule(entry.positive_when, task_id, config.quantities)
@@ -197,7 +219,7 @@ def _ratios(config: TaskCatalogueConfig, problems: list[str]) -> dict[str, Ratio
         assert match is not None
         target, above, below = (str(part.unit) for part in parts if part is not None)
         try:
-            factor = unit_factor(f"({above}) / ({below})", target)
+            factor = ratio_factor(above, below, target)
         except ValueError as error:
             problems.append(f"derivations.{name}: {error}")
             continue

@@ -1,0 +1,46 @@
+"""CSV that a spreadsheet opens without running anything.
+
+A cell that begins with = + - @, a tab or a carriage return is taken for a formula by spreadsheets (OWASP, CSV
+injection). Such text gets an apostrophe in front, which they show as text. Numbers stay numbers: -5 is no formula.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(table: pd.DataFrame, file: Path, **options: Any) -> None:
+    """Write a table, without its index unless the options say otherwise, every text cell harmless."""
+    harmless(table).to_csv(file, **{"index": False, **options})
+
+
+def harmless(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before every text that a spreadsheet would run; column names too."""
+    changed = {
+        name: column.map(_harmless, na_action="ignore")
+        for name, column in table.items()
+        if not pd.api.types.is_numeric_dtype(column) and _any_formula(column)
+    }
+    safe = table.assign(**{str(name): column for name, column in changed.items()}) if changed else table
+    return safe.rename(columns=_harmless)
+
+
+def _any_formula(column: "pd.Series[Any]") -> bool:
+    return any(isinstance(cell, str) and cell.startswith(_FORMULA) for cell in column.unique().tolist())
+
+
+def _harmless(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA) or _is_number(cell):
+        return cell
+    return "'" + cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell == cell.strip()

@@ -1,0 +1,63 @@
+"""A file that cannot be read for certain is refused, and the message says what to do."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from hyperct_pipeline.datasets.text_table import read_text_table
+from hyperct_pipeline.errors import LabelTableError
+
+
+def read(folder: Path, content: bytes):
+    file = folder / "DOE_JOHN.csv"
+    file.write_bytes(content)
+    return read_text_table(file, "labels.a")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"a,b\n1,2,3\n", "1 rows that differ from the header in length: expected 2 cells, row 1 has 3"),
+        (b"a,b\n1,2\n1\n", "row 2 has 1"),
+        (b"a,a\n1,2\n", "names a column twice: a"),
+        (b"a,b\n1,2\x00\n", "holds 1 NUL bytes, the first in line 2"),
+        ("a,b\n1,2\n".encode("utf-16"), "is written in UTF-16"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "is written in UTF-16"),
+        (b"PK\x03\x04rest", "is an Excel workbook"),
+        (b"\xd0\xcf\x11\xe0rest", "is an Excel workbook"),
+        (b'a,b\n1,"Doe John\n', "a quotation mark is not closed"),
+    ],
+)
+def test_an_unreadable_file_says_what_was_expected(tmp_path: Path, content: bytes, expected: str) -> None:
+    with pytest.raises(LabelTableError, match=f"'labels.a' .*{expected}") as caught:
+        read(tmp_path, content)
+    assert "DOE_JOHN" not in str(caught.value)
+    assert "Doe John" not in str(caught.value)
+
+
+def test_byte_order_mark_blank_cells_and_blank_lines(tmp_path: Path) -> None:
+    table = read(tmp_path, "\ufeffid,value\r\n007,NA\r\n\r\n008,\r\n".encode())
+    assert table.to_dict("list") == {"id": ["007", "008"], "value": ["NA", ""]}
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_semicolons_and_tabs_are_seen_in_the_header(tmp_path: Path, separator: str) -> None:
+    table = read(tmp_path, f"id{separator}size\n1{separator}5,3\n".encode())
+    assert table.to_dict("list") == {"id": ["1"], "size": ["5,3"]}
+
+
+def test_latin_1_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    table = read(tmp_path, "id,lvef\nä,30\u201335%\n".encode("cp1252"))
+    assert table.to_dict("list") == {"id": ["ä"], "lvef": ["30\u201335%"]}
+    assert "'labels.a' is not UTF-8" in caplog.text
+
+
+def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
+    table = read(tmp_path, b"id,value\n")
+    assert list(table.columns) == ["id", "value"]
+    assert table.empty

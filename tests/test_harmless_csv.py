@@ -1,0 +1,28 @@
+"""No cell that we write is run by a spreadsheet; numbers stay numbers."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from hyperct_pipeline.harmless_csv import harmless, write_csv
+
+
+def test_formulas_become_text_and_numbers_stay(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "text": ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "plain", "-5", "+4.5", "-1e-3", None],
+            "number": [-5.0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+        }
+    )
+    safe = harmless(table)
+    assert safe["text"].tolist()[:9] == [
+        "'=cmd|' /C calc'!A0", "'+1+1", "'-2+3", "'@SUM(A1)", "'\t=1", "plain", "-5", "+4.5", "-1e-3",
+    ]  # fmt: skip
+    assert pd.isna(safe["text"].iloc[9])
+    assert safe["number"].equals(table["number"])
+    write_csv(table, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().splitlines()[9] == "-1e-3,8.0"
+
+
+def test_column_names_are_harmless_too() -> None:
+    assert list(harmless(pd.DataFrame({"=1": ["a"], "b": ["=2"]})).columns) == ["'=1", "b"]
