@@ -25,13 +25,18 @@ class StudyTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def __init__(self, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
-        self.optional = optional
+        self._optional = optional
         self.metadata = metadata
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a run that reads the table cannot do without it; the input check asks."""
+        return not self._optional
 
     def load(self) -> pd.DataFrame:
         """Read the parquet file with nullable dtypes as they were saved."""
         if not self._filepath.is_file():
-            if self.optional:
+            if self._optional:
                 return pd.DataFrame()
             raise DatasetError(
                 f"The table {self._filepath.stem} does not exist yet: run the pipeline that makes it first "
@@ -55,7 +60,7 @@ class StudyTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return {"table": self._filepath.name, "optional": self.optional}
+        return {"table": self._filepath.name, "optional": self._optional}
 
 
 def _joined(cell: Any) -> Any:

@@ -8,7 +8,6 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 
-from hyperct_pipeline.datasets import StudyTable
 from hyperct_pipeline.errors import MissingInputError, WeightsError
 from hyperct_pipeline.hooks.failure_message import root_cause
 
@@ -61,7 +60,7 @@ def _missing_tables(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> l
     missing = []
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if isinstance(dataset, StudyTable) and not dataset.optional and not dataset.exists():
+        if getattr(dataset, "is_required", False) and not dataset.exists():
             makers = [stage for stage, made in pipelines.items() if name in made.all_outputs()]
             # the stage itself, not a chain that contains it
             stage = min(makers, key=lambda stage: len(pipelines[stage].nodes), default="__default__")
