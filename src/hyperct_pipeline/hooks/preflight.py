@@ -60,7 +60,7 @@ def _missing_tables(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> l
     missing = []
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if getattr(dataset, "is_required", False) and not dataset.exists():
+        if dataset is not None and getattr(dataset, "is_required", False) and not dataset.exists():
             makers = [stage for stage, made in pipelines.items() if name in made.all_outputs()]
             # the stage itself, not a chain that contains it
             stage = min(makers, key=lambda stage: len(pipelines[stage].nodes), default="__default__")
