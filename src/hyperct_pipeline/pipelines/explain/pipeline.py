@@ -22,7 +22,7 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
                 {
                     "model_package": "model_package",
                     "volume_store": "volume_store",
-                    "predictions": "predictions",
+                    "predictions": "predictions@own",
                     "task_catalogue": "params:task_catalogue",
                     "config": "params:explain",
                 },
