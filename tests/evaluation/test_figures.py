@@ -9,13 +9,14 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hyperct_pipeline.evaluation import figures, lora_pca
-from hyperct_pipeline.evaluation.assessment import AssessConfig, metrics_table
+from hyperct_pipeline.evaluation import decision_figures, figures, lora_pca
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessment import assess
 from hyperct_pipeline.evaluation.examples import Example, ExplainConfig
 from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure
-from hyperct_pipeline.evaluation.net_benefit import decision_table
-from hyperct_pipeline.evaluation.predictions import of_split
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.task_rows import groups_of
 from hyperct_pipeline.evaluation.saliency import saliency_maps
 from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview, tile
 from hyperct_pipeline.volumes.store import StoredVolume
@@ -25,9 +26,22 @@ NAMES = {task: task.capitalize() for task in GROUPS}
 CONFIG = AssessConfig(bootstrap_draws=20)
 
 
+def recalibrated(predictions: pd.DataFrame) -> pd.DataFrame:
+    validation = predictions[predictions["split"] == "validation"]
+    return apply_calibration(predictions, fit_calibration(validation, RecalibrationConfig()))
+
+
+def metrics_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
+    return assess(table, groups_of(table, groups), config).metrics
+
+
+def curves_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
+    return assess(table, groups_of(table, groups), config).curves
+
+
 @pytest.fixture
 def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
-    return of_split(apply_calibration(predictions, fit_calibration(predictions, 10)), "test")
+    return of_split(checked_predictions(recalibrated(predictions)), "test")
 
 
 def _texts(figure: Figure) -> str:
@@ -36,8 +50,8 @@ def _texts(figure: Figure) -> str:
 
 
 def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFrame) -> None:
-    table = metrics_table(assessed, GROUPS, CONFIG)
-    figure = figures.auroc_figure(table, NAMES, "validation split", "90 %")
+    table = metrics_of(assessed, GROUPS, CONFIG)
+    figure = figures.auroc_figure(table, NAMES, "validation split", AssessConfig(confidence_level=0.9))
     texts = _texts(figure)
     assert figure.axes[0].get_xlabel() == "AUROC (90 % interval, patient-clustered)"
     assert figure.axes[0].get_title(loc="left") == "Discrimination on the validation split, all cohorts together"
@@ -54,7 +68,7 @@ def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFr
 
 def test_forest_says_where_there_is_no_interval(assessed: pd.DataFrame) -> None:
     constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
-    texts = _texts(figures.auroc_figure(metrics_table(constant, GROUPS, CONFIG), NAMES, "test split", "95 %"))
+    texts = _texts(figures.auroc_figure(metrics_of(constant, GROUPS, CONFIG), NAMES, "test split", CONFIG))
     assert "0.50   n+" in texts
     assert texts.count("no interval") == 1
 
@@ -69,9 +83,9 @@ def test_calibration_has_a_panel_per_task(assessed: pd.DataFrame) -> None:
 
 
 def test_decision_panels(assessed: pd.DataFrame) -> None:
-    table = decision_table(assessed, GROUPS, CONFIG)
+    table = curves_of(assessed, GROUPS, CONFIG)
     rows = table[(table["cohort"] == "prospective_a") & (table["task"] != "effusion")]
-    figure = figures.decision_curve_figure(rows, NAMES, "prospective_a", "80 %")
+    figure = decision_figures.decision_curve_figure(rows, NAMES, "prospective_a", "80 %")
     texts = _texts(figure)
     assert "undefined: no known label" in texts
     assert "(one class)" in texts
@@ -117,11 +131,11 @@ def test_slices_never_seen_are_marked_and_the_front_is_up(package: SimpleNamespa
 
 def test_a_flat_recalibration_is_not_the_decision_curve(assessed: pd.DataFrame) -> None:
     flat = assessed[assessed["task"] == "nodule"].assign(probability_calibrated=0.3)
-    table = decision_table(flat, GROUPS, CONFIG)
+    table = curves_of(flat, GROUPS, CONFIG)
     assert table["recalibration_is_flat"].all()
-    assert not decision_table(assessed, GROUPS, CONFIG)["recalibration_is_flat"].any()
+    assert not curves_of(assessed, GROUPS, CONFIG)["recalibration_is_flat"].any()
     rows = table[table["cohort"] == "all"]
-    figure = figures.decision_curve_figure(rows, NAMES, "all", "95 %")
+    figure = decision_figures.decision_curve_figure(rows, NAMES, "all", "95 %")
     assert "recalibration flat, not drawn" in _texts(figure)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert "model, recalibrated (95 % band)" not in lines

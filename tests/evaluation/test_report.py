@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from hyperct_pipeline.evaluation import lora_pca
-from hyperct_pipeline.evaluation.assessment import ALL, MACRO, MACRO_RULE, AssessConfig, metrics_table, primary_metrics
-from hyperct_pipeline.evaluation.net_benefit import decision_table
-from hyperct_pipeline.evaluation.predictions import of_split
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess, primary_metrics
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.task_rows import groups_of
 from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
 from hyperct_pipeline.evaluation.report_tables import number, with_interval
 
@@ -70,13 +71,26 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
+def recalibrated(predictions: pd.DataFrame) -> pd.DataFrame:
+    validation = predictions[predictions["split"] == "validation"]
+    return apply_calibration(predictions, fit_calibration(validation, RecalibrationConfig()))
+
+
+def metrics_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
+    return assess(table, groups_of(table, groups), config).metrics
+
+
+def curves_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
+    return assess(table, groups_of(table, groups), config).curves
+
+
 @pytest.fixture
 def evidence(predictions: pd.DataFrame) -> Evidence:
     config = AssessConfig(bootstrap_draws=20)
     calibration = fit_calibration(predictions, 10)
     assessed = of_split(apply_calibration(predictions, calibration), "test")
-    full = metrics_table(assessed, GROUPS, config)
-    curves = decision_table(assessed, GROUPS, config)
+    full = metrics_of(assessed, GROUPS, config)
+    curves = curves_of(assessed, GROUPS, config)
     index = predictions.pivot_table(
         index=["study_key", "patient_key", "cohort", "split"], columns="task", values="label"
     )

@@ -54,7 +54,7 @@ def outputs(tmp_path: Path) -> dict[str, Any]:
     inputs = {
         "model_package": _package(),
         "volume_store": store,
-        "predictions": predictions,
+        "predictions@own": predictions,
         "params:task_catalogue": CATALOGUE,
         "params:explain": ExplainConfig(n_slices=4, device="cpu"),
     }

@@ -25,4 +25,4 @@ def failure_cases(predictions: pd.DataFrame, groups: Mapping[str, str], n_per_ki
                 key = str(row["study_key"]) if PSEUDONYM.match(str(row["study_key"])) else None
                 cells = (row["row"], key, label, row["probability"], row["cohort"])
                 rows.append((str(task), groups[str(task)], error, rank, *cells))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"study_key": "string", "cohort": "string"})
