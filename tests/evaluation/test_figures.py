@@ -13,12 +13,14 @@ from hyperct_pipeline.evaluation import decision_figures, figures, lora_pca
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessment import assess
 from hyperct_pipeline.evaluation.examples import Example, ExplainConfig
-from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure
+from hyperct_pipeline.evaluation.group_separation import separation_table
+from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure, spread
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.task_rows import groups_of
 from hyperct_pipeline.evaluation.saliency import saliency_maps
 from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview, tile
+from hyperct_pipeline.evaluation.update_grams import gram_matrices
 from hyperct_pipeline.volumes.store import StoredVolume
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
@@ -96,13 +98,25 @@ def test_decision_panels(assessed: pd.DataFrame) -> None:
 
 def test_lora_figure_draws_every_task() -> None:
     a, b = torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2)
+    tasks = list(GROUPS)
     for second in (b, torch.zeros_like(b)):
-        grams = lora_pca.gram_matrices({"q": (a, second)}, 1.0)
-        table = lora_pca.pca_table(grams, list(GROUPS), GROUPS)
-        figure = lora_pca_figure(table, lora_pca.similarity_table(grams, list(GROUPS)), NAMES)
-        _texts(figure)
+        grams = gram_matrices({"q": (a, second)}, 1.0)
+        table = pd.concat([lora_pca.pca_table(grams, tasks, GROUPS).assign(weights=w) for w in ("trained", "untrained")])
+        separation = separation_table(grams, grams, tasks, GROUPS)
+        figure = lora_pca_figure(table, lora_pca.similarity_table(grams, tasks), separation, NAMES)
+        texts = _texts(figure)
+        assert all(name in texts for name in NAMES.values())
         points = figure.axes[0].collections[0].get_offsets()
-        np.testing.assert_allclose(points, table.loc[table["module"] == "all", ["pc1", "pc2"]])
+        own = table[(table["module"] == "all") & (table["weights"] == "trained")]
+        np.testing.assert_allclose(points, own[["pc1", "pc2"]])
+    assert "no variance" in figure.axes[0].get_title(loc="left")
+
+
+def test_labels_of_points_in_one_place_do_not_cover_each_other() -> None:
+    place = spread(np.full((6, 2), 0.5), 0.05)
+    distance = np.linalg.norm(place[:, None] - place[None], axis=2) + np.eye(6)
+    assert distance.min() > 0.03
+    assert np.linalg.norm(place - 0.5, axis=1).min() > 0.03
 
 
 def test_montage_and_overview(package: SimpleNamespace, stored: StoredVolume) -> None:

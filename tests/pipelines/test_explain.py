@@ -90,9 +90,16 @@ def test_adapters_equal_the_materialised_updates(outputs: dict[str, Any]) -> Non
     whole = similarity[similarity["module"] == "all"]
     np.testing.assert_allclose(whole["distance"].to_numpy().reshape(3, 3), distances, atol=1e-6)
     table = outputs["lora_pca"]
-    points = table.loc[table["module"] == "all", ["pc1", "pc2"]].to_numpy()
+    points = table.loc[(table["module"] == "all") & (table["weights"] == "trained"), ["pc1", "pc2"]].to_numpy()
     np.testing.assert_allclose(np.linalg.norm(points[0] - points[2]), distances[0, 2], rtol=1e-6)
-    assert set(table["module"]) == {"all", *adapters}
+    assert set(table["module"]) == {"all", *adapters, "layer 0", "layer 1"}
+    assert set(table["model_id"]) == {_package().model_id}
+    separation = outputs["lora_separation"].set_index(["weights", "module"])
+    assert separation.loc[("trained", "all"), "n_divisions"] == 3
+    # the control has the published start, as this untrained model has
+    np.testing.assert_allclose(
+        separation.loc[("untrained", "all"), "share_between"], separation.loc[("trained", "all"), "share_between"]
+    )
     assert isinstance(outputs["lora_pca_figure"], Figure)
 
 

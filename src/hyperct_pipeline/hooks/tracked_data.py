@@ -30,12 +30,12 @@ BATCH = 100  # entries MLflow takes in one call
 class TrackedRun:
     """One open MLflow run, addressed by its id, so that any thread may log to it."""
 
-    def __init__(self, run_id: str, experiment_id: str, model_id: str | None) -> None:
+    def __init__(self, run_id: str, experiment_id: str, link: Mapping[str, str]) -> None:
         from mlflow import MlflowClient
 
         self.run_id = run_id
         self.experiment_id = experiment_id
-        self._model_id = model_id
+        self._link = dict(link)  # {run_id, model_id, version} of the model of this run, or empty
         self._client = MlflowClient()
 
     @classmethod
@@ -69,7 +69,7 @@ class TrackedRun:
         run = client.create_run(experiment_id, tags=tags, run_name=tags["pipeline"])
         if link:
             client.log_inputs(run.info.run_id, models=[LoggedModelInput(link["model_id"])])
-        return cls(run.info.run_id, experiment_id, link.get("model_id"))
+        return cls(run.info.run_id, experiment_id, link)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log scalar parameters one by one and all of them as `configuration.json`."""
@@ -102,6 +102,8 @@ class TrackedRun:
             self._client.log_text(self.run_id, data, f"{target}{entry.get('suffix', '.txt')}")
         elif kind == "json":
             self._client.log_dict(self.run_id, data, f"{target}.json")
+            if entry.get("model_version"):
+                self._add_to_model_version(name, data)
         elif kind == "metrics":
             self._log_metrics(dict(zip(data["metric"] + "/" + data["task"], data["value"], strict=True)), step=0)
         elif kind == "history":
@@ -112,6 +114,16 @@ class TrackedRun:
         else:
             raise ValueError(f"catalog entry '{name}': unknown metadata.mlflow.kind '{kind}'")
 
+    def _add_to_model_version(self, name: str, document: Mapping[str, Any]) -> None:
+        """Put a document that belongs to the model beside its weights, and the hash of its split on the version."""
+        if not self._link:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / f"{name}.json").write_text(json.dumps(document, allow_nan=False))
+            self._client.log_model_artifacts(self._link["model_id"], folder)
+        digest = str(document["split_digest"])
+        self._client.set_model_version_tag(REGISTERED_MODEL, self._link["version"], f"{name}.split_digest", digest)
+
     def _log_metrics(self, values: Mapping[str, Any], step: int) -> None:
         from mlflow.entities import Metric
 
@@ -121,7 +133,7 @@ class TrackedRun:
             for key, value in values.items()
             if isinstance(value, int | float) and not pd.isna(value) and math.isfinite(value)
         }
-        metrics = [Metric(_allowed(key), value, now, step, model_id=self._model_id) for key, value in finite.items()]
+        metrics = [Metric(_allowed(key), value, now, step, model_id=self._link.get("model_id")) for key, value in finite.items()]
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
 
@@ -160,7 +172,8 @@ class TrackedRun:
         version = client.create_model_version(
             REGISTERED_MODEL, f"models:/{logged.model_id}", self.run_id, model_id=logged.model_id
         )
-        return {"run_id": self.run_id, "model_id": logged.model_id, "version": str(version.version)}
+        self._link = {"run_id": self.run_id, "model_id": logged.model_id, "version": str(version.version)}
+        return self._link
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
