@@ -13,7 +13,8 @@ from kedro.runner import SequentialRunner
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
-from hyperct_pipeline.evaluation.examples import ExplainConfig
+from hyperct_pipeline.errors import PackageError
+from hyperct_pipeline.evaluation.examples import ExplainConfig, check_model
 from hyperct_pipeline.labels.tasks import load_catalogue
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.pipelines.explain import create_pipeline
@@ -49,6 +50,7 @@ def outputs(tmp_path: Path) -> dict[str, Any]:
             "task": np.repeat(list(GROUPS), 2),
             "label": pd.array([1, 1, 0, 1, None, None], dtype="Int8"),
             "probability": [0.2, 0.9, 0.8, 0.1, 0.5, 0.5],
+            "model_id": _package().model_id,
         }
     )
     inputs = {
@@ -74,6 +76,23 @@ def test_saliency_of_the_chosen_studies(outputs: dict[str, Any]) -> None:
     np.testing.assert_array_equal(volume.affine, np.diag([2.0, 2.0, 3.0, 1.0]))
     titles = [axes.get_title() for axes in outputs["saliency_overview"].axes if axes.get_title()]
     assert titles == ["Lung nodule\np 0.90, positive", "Emphysema\np 0.10, positive", f"{_name()}\np 0.50, unknown"]
+
+
+def test_every_map_is_checked_against_an_untrained_model_and_another_task(outputs: dict[str, Any]) -> None:
+    checks = outputs["saliency_checks"].set_index("task")
+    assert checks["study_key"].tolist() == ["s2", "s2", "s1"]
+    assert checks["swapped_task"].tolist() == ["pulmonary_hypertension"] * 2 + ["lung_nodule"]
+    assert (checks["n_patches"] == 3 * 4).all()
+    # this model is untrained itself, with the starting values of the control
+    np.testing.assert_allclose(checks["rank_correlation_randomised"].astype(float), 1.0)
+    assert checks["rank_correlation_swapped"].between(-1.0, 1.0).all()
+    assert checks["rank_correlation_swapped"].min() < 0.99
+
+
+def test_predictions_of_another_model_are_not_explained() -> None:
+    check_model(pd.DataFrame({"model_id": ["m1", None]}), "m1")
+    with pytest.raises(PackageError, match=r"predictions are of model \['m2'\], the model package is m1"):
+        check_model(pd.DataFrame({"model_id": ["m2"]}), "m1")
 
 
 def _name() -> str:

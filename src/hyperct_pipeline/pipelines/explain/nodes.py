@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hyperct_pipeline.evaluation.examples import ExplainConfig, choose_examples
+from hyperct_pipeline.evaluation.examples import ExplainConfig, check_model, choose_examples
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.volumes.store import VolumeStore
 from hyperct_pipeline.volumes.volume import ScalarVolume
@@ -44,18 +44,30 @@ def explain_studies(
     predictions: pd.DataFrame,
     task_catalogue: TaskCatalogueConfig,
     config: ExplainConfig,
-) -> tuple[dict[str, ScalarVolume], dict[str, Figure], Figure]:
-    """Saliency maps of the chosen studies, their montages, and one overview of all tasks."""
+) -> tuple[dict[str, ScalarVolume], dict[str, Figure], Figure, pd.DataFrame]:
+    """Saliency maps of the chosen studies, their montages, one overview of all tasks, and the maps' sanity checks.
+
+    Raises:
+        PackageError: the predictions are of another model.
+    """
+    from hyperct_pipeline.evaluation.lora_pca import control_model
+    from hyperct_pipeline.evaluation.saliency_checks import COLUMNS, saliency_check
     from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview
     from hyperct_pipeline.training.device import device_of
 
     names = _names(model_package, task_catalogue)
-    examples = choose_examples(predictions, config)
-    shown = list(explained(model_package, volume_store, examples, names, device_of(config.device), config))
+    check_model(predictions, model_package.model_id)
+    examples, device = choose_examples(predictions, config), device_of(config.device)
+    shown = list(explained(model_package, volume_store, examples, names, device, config))
     first = {part.peak.example.task: part.peak for part in reversed(shown)}
     overview = saliency_overview([first[t] for t in names if t in first], names, config.display_window_hu)
+    control, checks = control_model(model_package), []
+    for example in examples:
+        check = saliency_check(model_package, control, volume_store.get(example.study_key), example.task, device)
+        checks.append(check.row(example.study_key, example.task))
     volumes = {part.peak.example.name: part.volume for part in shown}
-    return volumes, {part.peak.example.name: part.figure for part in shown}, overview
+    montages = {part.peak.example.name: part.figure for part in shown}
+    return volumes, montages, overview, pd.DataFrame(checks, columns=list(COLUMNS))
 
 
 def _names(model_package: ModelPackage, task_catalogue: TaskCatalogueConfig) -> dict[str, str]:

@@ -26,7 +26,7 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
                     "task_catalogue": "params:task_catalogue",
                     "config": "params:explain",
                 },
-                ["saliency", "saliency_figures", "saliency_overview"],
+                ["saliency", "saliency_figures", "saliency_overview", "saliency_checks"],
                 name="explain_studies",
             ),
         ],
