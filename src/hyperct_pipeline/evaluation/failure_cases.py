@@ -17,12 +17,14 @@ def failure_cases(predictions: pd.DataFrame, groups: Mapping[str, str], n_per_ki
     """
     numbered = predictions.assign(row=predictions.index + 1)
     rows = []
-    for task, of_task in numbered[numbered["label"].notna()].groupby("task", sort=False, observed=True):
+    known = dict(iter(numbered[numbered["label"].notna()].groupby("task", sort=False, observed=True)))
+    for task in (task for task in groups if task in known):
+        of_task = known[task]
         for error, label, ascending in (("false positive", 0, False), ("false negative", 1, True)):
             # ties by row, so that the same table always gives the same cases
             ranked = of_task[of_task["label"] == label].sort_values("probability", ascending=ascending, kind="stable")
             for rank, row in enumerate(ranked.head(n_per_kind).to_dict("records"), start=1):
                 key = str(row["study_key"]) if PSEUDONYM.match(str(row["study_key"])) else None
                 cells = (row["row"], key, label, row["probability"], row["cohort"])
-                rows.append((str(task), groups[str(task)], error, rank, *cells))
+                rows.append((task, groups[task], error, rank, *cells))
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"study_key": "string", "cohort": "string"})

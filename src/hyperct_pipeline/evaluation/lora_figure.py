@@ -29,11 +29,10 @@ def lora_pca_figure(
     """
     whole = pca[pca["module"] == ALL_SITES]
     rows, control = (whole[whole["weights"] == w].reset_index(drop=True) for w in (TRAINED, UNTRAINED))
-    figure = Figure(figsize=(16, 9), layout="constrained")
-    grid = figure.add_gridspec(2, 4, width_ratios=(1.2, 1.2, 1.2, 0.95))
-    scatter, untrained = figure.add_subplot(grid[:, :2]), figure.add_subplot(grid[0, 2])
-    below = grid[1, 2].subgridspec(2, 1, height_ratios=(1, 2.2))
-    scree, heat, key = figure.add_subplot(below[0]), figure.add_subplot(below[1]), figure.add_subplot(grid[:, 3])
+    figure = Figure(figsize=(16, 10.5), layout="constrained")
+    grid = figure.add_gridspec(3, 3, width_ratios=(2.1, 1.25, 0.8), height_ratios=(1.2, 1.35, 0.55))
+    scatter, key = figure.add_subplot(grid[:, 0]), figure.add_subplot(grid[:, 2])
+    untrained, heat, scree = (figure.add_subplot(grid[k, 1]) for k in range(3))
     _scatter(scatter, rows, "Weight updates s·B·A of all tasks" + _separation(separation, TRAINED), 9.0)
     _scatter(untrained, control, "Control: untrained weights" + _separation(separation, UNTRAINED), 6.0)
     _scree(scree, rows, control)
@@ -118,7 +117,7 @@ def _scree(axes: Axes, rows: pd.DataFrame, control: pd.DataFrame) -> None:
     axes.plot(components, explained.cumsum(), color="black", lw=1, marker=".", ms=3, label="trained, cumulative")
     axes.set(xlabel="component", ylabel="variance (%)", ylim=(0, 105))
     axes.set_title("Scree, all components", loc="left", fontsize=10)
-    axes.legend(loc="center right", frameon=False, fontsize=7)
+    axes.legend(loc="center right", frameon=False, fontsize=8)
 
 
 def _cosines(axes: Axes, figure: Figure, pairs: pd.DataFrame, n_tasks: int) -> None:
@@ -129,7 +128,7 @@ def _cosines(axes: Axes, figure: Figure, pairs: pd.DataFrame, n_tasks: int) -> N
     span = max(float(np.nanmax(np.abs(matrix - 1.0), initial=0.0)), 1e-12) if np.isfinite(matrix).any() else 1.0
     low = max(-1.0, 1.0 - span)  # updates that share most of themselves differ only near 1
     image = axes.imshow(matrix, cmap="viridis", vmin=low, vmax=1.0)
-    axes.set_xticks(range(n_tasks), [str(k + 1) for k in order], fontsize=5, rotation=90)
-    axes.set_yticks(range(n_tasks), [str(k + 1) for k in order], fontsize=5)
-    axes.set_title("Cosine between updates, ordered by linkage", loc="left", fontsize=10)
+    axes.set_xticks(range(n_tasks), [str(k + 1) for k in order], fontsize=6, rotation=90)
+    axes.set_yticks(range(n_tasks), [str(k + 1) for k in order], fontsize=6)
+    axes.set_title("Cosine, ordered by linkage", loc="left", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.85)
