@@ -9,9 +9,6 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
-from hyperct_pipeline.evaluation.assessment import assess
-from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig
 from hyperct_pipeline.volumes.store import StoredVolume
 

@@ -17,9 +17,9 @@ from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure, spread
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
-from hyperct_pipeline.evaluation.task_rows import groups_of
 from hyperct_pipeline.evaluation.saliency import saliency_maps
 from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview, tile
+from hyperct_pipeline.evaluation.task_rows import groups_of
 from hyperct_pipeline.evaluation.update_grams import gram_matrices
 from hyperct_pipeline.volumes.store import StoredVolume
 
@@ -101,7 +101,9 @@ def test_lora_figure_draws_every_task() -> None:
     tasks = list(GROUPS)
     for second in (b, torch.zeros_like(b)):
         grams = gram_matrices({"q": (a, second)}, 1.0)
-        table = pd.concat([lora_pca.pca_table(grams, tasks, GROUPS).assign(weights=w) for w in ("trained", "untrained")])
+        table = pd.concat(
+            [lora_pca.pca_table(grams, tasks, GROUPS).assign(weights=w) for w in ("trained", "untrained")]
+        )
         separation = separation_table(grams, grams, tasks, GROUPS)
         figure = lora_pca_figure(table, lora_pca.similarity_table(grams, tasks), separation, NAMES)
         texts = _texts(figure)

@@ -75,7 +75,10 @@ def _grid(n_studies: int = 6, tasks: tuple[str, ...] = ("a", "b", "c"), by: str 
 
 @pytest.mark.parametrize(
     ("by", "message"),
-    [("study_key", r"the last study has 2 of 3 tasks \(1 rows"), ("task", r"the last task has 5 of 6 studies \(1 rows")],
+    [
+        ("study_key", r"the last study has 2 of 3 tasks \(1 rows"),
+        ("task", r"the last task has 5 of 6 studies \(1 rows"),
+    ],
 )
 def test_a_table_that_lacks_its_end_is_refused(by: str, message: str) -> None:
     whole = _grid(by=by)

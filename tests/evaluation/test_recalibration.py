@@ -109,13 +109,17 @@ def test_every_row_carries_the_threshold_of_its_task(predictions: pd.DataFrame) 
     fitted = _fit(predictions)
     table = apply_calibration(predictions, fitted)
     for task in ("nodule", "effusion"):
-        assert table.loc[table["task"] == task, "threshold_youden"].unique() == [fitted["tasks"][task]["threshold_youden"]]
+        assert table.loc[table["task"] == task, "threshold_youden"].unique() == [
+            fitted["tasks"][task]["threshold_youden"]
+        ]
     assert table.loc[table["task"] == "low_lvef", "threshold_youden"].isna().all()
 
 
 def test_the_second_threshold_reaches_its_sensitivity_on_validation(predictions: pd.DataFrame) -> None:
     fitted = _fit(predictions, target_sensitivity=0.8)["tasks"]["nodule"]
-    rows = predictions[(predictions["split"] == "validation") & (predictions["task"] == "nodule")].dropna(subset="label")
+    rows = predictions[(predictions["split"] == "validation") & (predictions["task"] == "nodule")].dropna(
+        subset="label"
+    )
     threshold = fitted["threshold_target_sensitivity"]
     assert threshold == target_sensitivity_threshold(rows["label"], rows["probability"], 0.8)
     assert (rows.loc[rows["label"] == 1, "probability"] >= threshold).mean() >= 0.8
@@ -132,7 +136,9 @@ def test_isotonic_needs_a_large_validation_set(predictions: pd.DataFrame) -> Non
     validation = table[(table["split"] == "validation") & (table["task"] == "nodule")].dropna(subset="label")
     from sklearn.isotonic import IsotonicRegression
 
-    expected = IsotonicRegression(y_min=0, y_max=1).fit_transform(validation["logit"], validation["label"].astype(float))
+    expected = IsotonicRegression(y_min=0, y_max=1).fit_transform(
+        validation["logit"], validation["label"].astype(float)
+    )
     np.testing.assert_allclose(validation["probability_calibrated"], expected, atol=1e-12)
     ordered = table[table["task"] == "nodule"].sort_values("logit")
     assert ordered["probability_calibrated"].is_monotonic_increasing

@@ -81,9 +81,11 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-
 FACTS = RunFacts("2026-01-02 03:04 UTC", "0.1.0", "abc1234", "run-77", "3", "Python 3.11, numpy 2.1")
-SVG = b'<?xml version="1.0"?>\n<svg height="10pt" id="root" width="20pt"><metadata>x</metadata><style>*{}</style><path id="p1"/><use href="#p1" clip-path="url(#p1)"/><text>label &lt;b&gt;</text></svg>'  # fmt: skip
+SVG = (
+    b'<?xml version="1.0"?>\n<svg height="10pt" id="root" width="20pt"><metadata>x</metadata><style>*{}</style>'
+    b'<path id="p1"/><use href="#p1" clip-path="url(#p1)"/><text>label &lt;b&gt;</text></svg>'
+)
 CONFIG = AssessConfig(bootstrap_draws=20)
 
 
@@ -114,14 +116,29 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
         calibration=calibration,
         metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
         decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
-        assessment_facts={"model_id": "m1", "model": "hyperct", "split": "test", "studies": 100, "patients": 50, "tasks": tasks, "recalibration": "validation table"},
+        assessment_facts={
+            "model_id": "m1",
+            "model": "hyperct",
+            "split": "test",
+            "studies": 100,
+            "patients": 50,
+            "tasks": tasks,
+            "recalibration": "validation table",
+        },
         model_comparison=comparison_table(whole, GROUPS, CONFIG),
         negative_transfer=transfer_table(whole, GROUPS, CONFIG),
         subgroup_differences=differences,
         failure_cases=failure_cases(assessed, GROUPS),
         lora_pca=lora_pca.pca_table(grams, tasks, GROUPS).assign(weights="trained", model_id="m1"),
         lora_separation=separation_table(grams, grams, tasks, GROUPS),
-        saliency_checks=pd.DataFrame({"task": ["nodule"], "swapped_task": ["low_lvef"], "rank_correlation_randomised": [0.125], "rank_correlation_swapped": [np.nan]}),
+        saliency_checks=pd.DataFrame(
+            {
+                "task": ["nodule"],
+                "swapped_task": ["low_lvef"],
+                "rank_correlation_randomised": [0.125],
+                "rank_correlation_swapped": [np.nan],
+            }
+        ),
         model_description={"model_id": "m1", "training": {"settings": "s1"}},
         model_card={
             "model_id": "m1",
@@ -262,7 +279,9 @@ def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence) ->
     assert cells["AUROC of the rival"] == f"{row['auc_rival']:.2f}"
     assert cells["p (Holm)"] == p_value(row["p_holm"])
     assert "Do the task groups separate?" in page.tables
-    assert page.row("Sanity checks of the maps: rank correlations", NAMES["nodule"])["With an untrained model"] == "0.12"
+    assert (
+        page.row("Sanity checks of the maps: rank correlations", NAMES["nodule"])["With an untrained model"] == "0.12"
+    )
     assert page.row("The model", "Parameters in all")["Value"] == "1,234,567"
     assert page.row("The epoch that was kept", "Learning rate")["Value"] == "1.25e-05"
     flow = page.row("Studies at each step", "a")
@@ -285,7 +304,13 @@ def test_subgroups_and_failures_are_shown_and_small_cells_are_not(html: str, evi
 
 def test_the_page_says_when_with_what_and_of_which_model_it_was_made(html: str) -> None:
     text = " ".join(Elements(html).text.split())
-    for told in ("2026-01-02 03:04 UTC", "commit abc1234", "run-77", "registered version 3", "100 studies of 50 patients"):
+    for told in (
+        "2026-01-02 03:04 UTC",
+        "commit abc1234",
+        "run-77",
+        "registered version 3",
+        "100 studies of 50 patients",
+    ):
         assert told in text
 
 
@@ -390,7 +415,17 @@ def test_what_must_be_said_is_said(html: str) -> None:
     assert "weights are random, not pre-trained" in text
     assert "One site only." in text
     assert "AUROC undefined: LVEF below 50 % (one class only); Dilated <ventricle> & more (no known label)." in text
-    for source in ("e078378", "e240300", "2604.03224", "2106.09685", "2508.10104", "1988;44:837", "1997;53:567", "2006;26:565", "1610.02391"):
+    for source in (
+        "e078378",
+        "e240300",
+        "2604.03224",
+        "2106.09685",
+        "2508.10104",
+        "1988;44:837",
+        "1997;53:567",
+        "2006;26:565",
+        "1610.02391",
+    ):
         assert source in text
 
 

@@ -30,9 +30,7 @@ class Turned:
         return self.model.last_block_input(x, mask, 1 - task)
 
 
-def test_a_model_that_draws_the_same_map_untrained_is_found_out(
-    package: SimpleNamespace, stored: StoredVolume
-) -> None:
+def test_a_model_that_draws_the_same_map_untrained_is_found_out(package: SimpleNamespace, stored: StoredVolume) -> None:
     same = saliency_check(package, package.model, stored, "bright", CPU)
     assert same.randomised == pytest.approx(1.0)
     assert same.swapped_task == "dark"

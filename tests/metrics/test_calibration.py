@@ -106,4 +106,6 @@ def test_expected_calibration_error_by_hand() -> None:
 def test_isotonic_knots_equal_pooled_adjacent_violators() -> None:
     # 1, 0 pool to 1/2; the knots are interpolated between and clipped outside
     x, y = c.isotonic_knots([0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
-    np.testing.assert_allclose(np.interp([0.0, 1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 9.0], x, y), [0, 0, 0.5, 0.5, 0.5, 0.75, 1, 1])
+    np.testing.assert_allclose(
+        np.interp([0.0, 1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 9.0], x, y), [0, 0, 0.5, 0.5, 0.5, 0.75, 1, 1]
+    )

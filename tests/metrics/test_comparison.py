@@ -44,7 +44,10 @@ def test_studies_written_twice_change_no_p() -> None:
 
 def test_exchanged_models_turn_the_sign() -> None:
     label, first, second = _sample()
-    one, two = auroc_difference(label, first, second, np.arange(80)), auroc_difference(label, second, first, np.arange(80))
+    one, two = (
+        auroc_difference(label, first, second, np.arange(80)),
+        auroc_difference(label, second, first, np.arange(80)),
+    )
     assert one is not None and two is not None
     assert (two.value, two.low, two.high, two.p) == pytest.approx((-one.value, -one.high, -one.low, one.p))
 

@@ -179,7 +179,10 @@ def test_the_variance_equals_the_sum_over_all_pairs_of_studies_of_a_patient() ->
     of_pos, of_neg = patient[positive], patient[~positive]
     i_pos, i_neg, i_all = (len(set(group)) for group in (of_pos, of_neg, patient))
     m, n = positive.sum(), (~positive).sum()
-    pairs = lambda a, x, b, y: sum(x[i] * y[j] for i in range(len(x)) for j in range(len(y)) if a[i] == b[j])
+
+    def pairs(a: np.ndarray, x: np.ndarray, b: np.ndarray, y: np.ndarray) -> float:
+        return sum(x[i] * y[j] for i in range(len(x)) for j in range(len(y)) if a[i] == b[j])
+
     expected = (
         i_pos / (i_pos - 1) * pairs(of_pos, v, of_pos, v) / m**2
         + i_neg / (i_neg - 1) * pairs(of_neg, w, of_neg, w) / n**2

@@ -58,7 +58,9 @@ def _run(predictions: pd.DataFrame, folder: Path, validation: pd.DataFrame | Non
     validated = folder / "validation.parquet"
     if validation is not None:
         validation.to_parquet(validated)
-    catalog["validation_predictions"] = PredictionsTable("validation", given=str(validated) if validation is not None else None)
+    catalog["validation_predictions"] = PredictionsTable(
+        "validation", given=str(validated) if validation is not None else None
+    )
     for name in TABLES:
         catalog[name] = CsvTable(filepath=str(folder / f"{name}.csv"))  # as in conf
     outputs = SequentialRunner().run(create_pipeline(), catalog)

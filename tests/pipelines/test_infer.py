@@ -59,7 +59,13 @@ def _scored(folder: Path, calibration: dict[str, Any] | None, model: ModelPackag
 
 def test_new_scans_get_the_recalibrated_probability_of_their_model(tmp_path: Path) -> None:
     trained = replace(package("d1", None), training={"epoch": 1})
-    fitted = {"slope": 0.5, "intercept": -1.0, "knots": None, "threshold_youden": 0.4, "threshold_target_sensitivity": 0.2}
+    fitted = {
+        "slope": 0.5,
+        "intercept": -1.0,
+        "knots": None,
+        "threshold_youden": 0.4,
+        "threshold_target_sensitivity": 0.2,
+    }
     calibration = {"model_id": trained.model_id, "tasks": {"a": fitted}}
     scored = _scored(tmp_path, calibration, trained)
     row = scored[scored["study_key"] == "s1"].iloc[0]

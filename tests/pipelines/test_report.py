@@ -68,7 +68,11 @@ def test_one_page_from_what_lies_on_disk() -> None:
             "epoch_001": {"epoch": 1, "settings": "older", "loss": 0.6911},
         },
         "training_run": {"run_id": "run-5", "model_id": "m-1", "version": "2"},
-        "calibration": {"model_id": "m1", "target_sensitivity": 0.9, "tasks": {task: {"method": "flat"} for task in tasks}},
+        "calibration": {
+            "model_id": "m1",
+            "target_sensitivity": 0.9,
+            "tasks": {task: {"method": "flat"} for task in tasks},
+        },
         "assessed_calibration": {},
         "metrics_full": _from_csv(full),
         "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns=["cohort", "model"])),

@@ -74,8 +74,10 @@ class FigureFile(AbstractDataset[Figure | dict[str, Figure], bytes | dict[str, b
         with replacing(target) as temporary:
             figure.savefig(temporary, dpi=self._dpi, metadata={"Software": "hyperct_pipeline"})
         if self._svg:
-            settings = {"svg.fonttype": "none", "svg.hashsalt": target.stem}
-            with matplotlib.rc_context(settings), replacing(target.with_suffix(".svg")) as temporary:
+            with (
+                matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": target.stem}),
+                replacing(target.with_suffix(".svg")) as temporary,
+            ):
                 figure.savefig(temporary, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
 
     def preview(self) -> ImagePreview:

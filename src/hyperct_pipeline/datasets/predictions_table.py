@@ -101,8 +101,8 @@ def _read_csv(file: Path, name: str) -> pd.DataFrame:
         binary.seek(-1, 2)
         if binary.read(1) not in (b"\n", b"\r"):
             raise LabelTableError(
-                f"The table '{name}' does not end with a line break, so it may be cut off. Write or copy it again; if it "
-                "is complete, end its last line."
+                f"The table '{name}' does not end with a line break, so it may be cut off. Write or copy it again; "
+                "if it is complete, end its last line."
             )
     if doubled := sorted({column for column in header if header.count(column) > 1}):
         raise LabelTableError(f"The table '{name}': columns stand twice: {doubled}")
@@ -115,7 +115,8 @@ def _read_csv(file: Path, name: str) -> pd.DataFrame:
     )
     texts = {"study_key", "patient_key", "cohort", "split", "task", "model_id", "site", "sex", "scanner", "kernel"}
     columns = {
-        column: table[column] if column.strip() in texts else _as_numbers(table[column]) for column in table.column_names
+        column: table[column] if column.strip() in texts else _as_numbers(table[column])
+        for column in table.column_names
     }
     return pd.DataFrame({column: values.to_pandas() for column, values in columns.items()})
 

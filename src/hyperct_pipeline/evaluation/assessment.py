@@ -80,9 +80,7 @@ def scores_of(known: Known, model: str) -> dict[str, NDArray[np.float64]]:
     return {model: known.probability} | dict(known.rivals)
 
 
-def _calibrated_draws(
-    known: Known, counts: NDArray[np.int32], task: str, config: AssessConfig
-) -> ScoreDraws | None:
+def _calibrated_draws(known: Known, counts: NDArray[np.int32], task: str, config: AssessConfig) -> ScoreDraws | None:
     return score_draws(known, known.calibrated, counts, task, config) if known.is_recalibrated else None
 
 

@@ -1,7 +1,7 @@
 """Two models against each other as a forest: the difference of the AUROC of every task."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -32,7 +32,7 @@ def comparison_figure(rows: pd.DataFrame, names: Mapping[str, str], level: str) 
     return figure
 
 
-def _line(axes: Axes, at: int, row: Mapping[str, Any], name: str) -> None:
+def _line(axes: Axes, at: int, row: Mapping[Hashable, Any], name: str) -> None:
     left = axes.get_yaxis_transform()
     colour = group_colour(str(row["group"]))
     axes.text(-0.02, at, name, transform=left, ha="right", va="center", fontsize=9)

@@ -57,7 +57,9 @@ def auroc_figure(metrics_full: pd.DataFrame, names: Mapping[str, str], part: str
             at += 1
         at += 1
     axes.axvline(0.5, color=NEUTRAL, lw=0.8, ls="--")
-    axes.set(xlim=(0, 1), ylim=(at - 0.5, -1), yticks=[], xlabel=f"AUROC ({config.level_text} interval, patient-clustered)")
+    axes.set(
+        xlim=(0, 1), ylim=(at - 0.5, -1), yticks=[], xlabel=f"AUROC ({config.level_text} interval, patient-clustered)"
+    )
     axes.set_title(f"Discrimination on the {part}, all cohorts together", loc="left")
     axes.spines[["left", "top", "right"]].set_visible(False)
     return figure

@@ -108,5 +108,3 @@ def _separation(
         drawn = method == "random_relabelling"
         found["p"] = (as_good + drawn) / (len(members) + drawn)
     return found
-
-

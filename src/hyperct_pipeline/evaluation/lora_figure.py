@@ -122,7 +122,9 @@ def _scree(axes: Axes, rows: pd.DataFrame, control: pd.DataFrame) -> None:
 
 def _cosines(axes: Axes, figure: Figure, pairs: pd.DataFrame, n_tasks: int) -> None:
     """Cosines with the tasks in the order of average linkage of their distances, so that clusters are blocks."""
-    cosine, distance = (pairs[name].to_numpy(dtype=np.float64).reshape(n_tasks, n_tasks) for name in ("cosine", "distance"))
+    cosine, distance = (
+        pairs[name].to_numpy(dtype=np.float64).reshape(n_tasks, n_tasks) for name in ("cosine", "distance")
+    )
     order = linkage_order(distance)
     matrix = cosine[np.ix_(order, order)]
     span = max(float(np.nanmax(np.abs(matrix - 1.0), initial=0.0)), 1e-12) if np.isfinite(matrix).any() else 1.0

@@ -104,5 +104,3 @@ def linkage_order(distances: NDArray[np.float64]) -> NDArray[np.intp]:
     condensed = squareform(distances, checks=False)
     result: NDArray[np.intp] = leaves_list(optimal_leaf_ordering(linkage(condensed, method="average"), condensed))
     return result
-
-

@@ -66,8 +66,8 @@ def curve_frame(
         recalibrated = {f"{name}_recalibrated": second[name] for name in CURVE_COLUMNS}
         frame = pd.DataFrame({"threshold": thresholds} | columns | recalibrated)
         flat = known.recalibration_is_flat and at == 0
-        fixed = {"model": model, "stated_prevalence": stated, "recalibration_is_flat": flat}
-        frames.append(frame.assign(**fixed, **known.counts))
+        frame = frame.assign(model=model, stated_prevalence=stated, recalibration_is_flat=flat)
+        frames.append(frame.assign(**known.counts))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -28,9 +28,7 @@ class ScoreDraws:
     treat_all: NDArray[np.float64]
 
 
-def interval_of(
-    draws: NDArray[np.float64], level: float
-) -> tuple[float | None, float | None, str]:
+def interval_of(draws: NDArray[np.float64], level: float) -> tuple[float | None, float | None, str]:
     """Percentile limits of draws (D,) and their method; None where they would have no width.
 
     A single patient, or a score that separates the classes in every draw, gives equal draws: that is no certainty.

@@ -183,7 +183,7 @@ def of_split(predictions: pd.DataFrame, split: str, name: str = "predictions") -
     shared = pairs.loc[pairs["patient_key"].duplicated(), "patient_key"]
     if len(shared):
         raise LeakageError(
-            f"{name}: column split: {shared.nunique()} patients stand in more than one split; every patient must have one"
+            f"{name}: column split: {shared.nunique()} patients stand in more than one split; each must have one"
         )
     rows = predictions[(predictions["split"] == split).fillna(False)]
     if rows.empty:

@@ -80,7 +80,7 @@ def fit_calibration(validation: pd.DataFrame, config: RecalibrationConfig) -> Ca
     by); `intercept` (slope 1) with at least one of each; otherwise null with the status. A task without a calibrator
     keeps an unknown calibrated probability.
     """
-    models = validation["model_id"].dropna().unique() if "model_id" in validation else []
+    models = list(validation["model_id"].dropna().unique()) if "model_id" in validation else []
     return {
         "model_id": str(models[0]) if len(models) else None,
         "split_digest": split_digest(validation),

@@ -21,7 +21,9 @@ def reliability_table(predictions: pd.DataFrame, groups: Mapping[str, str], conf
     rows = []
     for part in parts_of(predictions, groups):
         for task, known in part.tasks.items():
-            risks = {"as_given": known.probability} | ({"recalibrated": known.calibrated} if known.is_recalibrated else {})
+            risks = {"as_given": known.probability} | (
+                {"recalibrated": known.calibrated} if known.is_recalibrated else {}
+            )
             for risk, values in risks.items():
                 curve = reliability_curve(known.label, values, config.reliability_bins)
                 for at, (n, n_pos) in enumerate(zip(curve.n, curve.n_pos, strict=True)):

@@ -41,11 +41,9 @@ def decision_value_table(decision_curves: pd.DataFrame, names: Mapping[str, str]
     for task, of_task in drawn_tasks(decision_curves, group).groupby("task", sort=False):
         suffix, _ = drawn_risk(of_task)
         at = of_task.set_index((of_task["threshold"] * 100.0).round().astype(int))
+        keys = {f"interventions_avoided_per_100{suffix}": 1, f"p_best{suffix}": 2, f"evpi{suffix}": 4}
         cells = [
-            f"{number(at.loc[p, f'interventions_avoided_per_100{suffix}'], 1)}; {number(at.loc[p, 'p_best' + suffix], 2)}; "
-            f"{number(at.loc[p, 'evpi' + suffix], 4)}"
-            if p in at.index
-            else DASH
+            "; ".join(number(at.loc[p, key], digits) for key, digits in keys.items()) if p in at.index else DASH
             for p in VALUE_PERCENT
         ]
         rows.append([names[str(task)], *cells])
@@ -168,4 +166,3 @@ def saliency_check_table(checks: pd.DataFrame, names: Mapping[str, str]) -> Tabl
         ["Task", "With an untrained model", "With another task", "The other task"],
         rows,
     )
-

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -48,17 +49,19 @@ def primary(metrics_full: pd.DataFrame, config: AssessConfig) -> pd.DataFrame:
     return metrics_full[(metrics_full["model"] == config.model) & (metrics_full["subgroup"] == ALL)]
 
 
-def task_cells(metrics_full: pd.DataFrame, config: AssessConfig) -> dict[str, dict[str, dict[str, float]]]:
+def task_cells(metrics_full: pd.DataFrame, config: AssessConfig) -> dict[str, dict[str, dict[Hashable, Any]]]:
     """Task -> metric -> row, of the primary model over all cohorts together."""
     part = primary(metrics_full, config)
     part = part[(part["cohort"] == ALL) & ~part["task"].isin(MACRO.values())]
-    cells: dict[str, dict[str, dict[str, float]]] = {}
+    cells: dict[str, dict[str, dict[Hashable, Any]]] = {}
     for row in part.to_dict("records"):
         cells.setdefault(str(row["task"]), {})[str(row["metric"])] = row
     return cells
 
 
-def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig, part: str) -> Table:
+def discrimination_table(
+    metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig, part: str
+) -> Table:
     """Discrimination of every task over all cohorts together."""
     rows = []
     for task, of in task_cells(metrics_full, config).items():
@@ -67,7 +70,15 @@ def discrimination_table(metrics_full: pd.DataFrame, names: Mapping[str, str], c
         others = [cell_text(of[key]) for key in ("auprc", "sens_at_spec_90", "sens_at_spec_95")]
         prevalence = number(of["prevalence"]["value"], 2)
         rows.append(
-            [names[task], STATUS_TEXT[str(area["status"])], *counts, cell_text(area), others[0], prevalence, *others[1:]]
+            [
+                names[task],
+                STATUS_TEXT[str(area["status"])],
+                *counts,
+                cell_text(area),
+                others[0],
+                prevalence,
+                *others[1:],
+            ]
         )
     columns = ["Task", "Note", "Positive", "Negative", "Unknown", "Patients"]
     tail = ["AUROC", "AUPRC", "Prevalence", "Sensitivity at 90 % specificity", "Sensitivity at 95 % specificity"]
@@ -159,7 +170,7 @@ def _band_start(level: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def _subgroup_cell(row: Mapping[str, float]) -> str:
+def _subgroup_cell(row: Mapping[Hashable, Any]) -> str:
     if row["status"] == "suppressed":
         return STATUS_TEXT["suppressed"]
     counts = f"{int(row['n_pos'])} / {int(row['n_neg'])}"

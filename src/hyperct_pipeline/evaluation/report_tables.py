@@ -3,8 +3,9 @@
 import base64
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,16 +67,17 @@ def number(value: object, digits: int = 3) -> str:
     if value is None or value is pd.NA or (isinstance(value, float | np.floating) and np.isnan(value)):
         return DASH
     if isinstance(value, float | np.floating):
-        tiny = value != 0 and abs(value) < 0.5 * 10.0**-digits
-        return f"{value:.2e}" if tiny else f"{value:.{digits}f}"
+        shown = float(value)
+        tiny = shown != 0 and abs(shown) < 0.5 * 10.0**-digits
+        return f"{shown:.2e}" if tiny else f"{shown:.{digits}f}"
     return str(value)
 
 
-def p_value(value: object) -> str:
+def p_value(value: float | None) -> str:
     """A p value with three digits; below 0.001 as such."""
     if value is None or pd.isna(value):
         return DASH
-    return "< 0.001" if float(str(value)) < 0.001 else f"{float(str(value)):.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def with_interval(value: float, low: float, high: float, digits: int = 2) -> str:
@@ -86,7 +88,7 @@ def with_interval(value: float, low: float, high: float, digits: int = 2) -> str
     return f"{value:.{digits}f} ({limits})"
 
 
-def cell_text(row: Mapping[str, float] | None, digits: int = 2) -> str:
+def cell_text(row: Mapping[Hashable, Any] | None, digits: int = 2) -> str:
     """Value and limits of a row of the metrics table; a dash where there is no row."""
     return DASH if row is None else with_interval(row["value"], row["ci_low"], row["ci_high"], digits)
 

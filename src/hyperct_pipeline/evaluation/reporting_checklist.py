@@ -3,8 +3,8 @@
 Items are paraphrased; the guidelines have the wording that counts. A place is a section of the report; `partly` names
 what the software knows and leaves the rest to people.
 
-Sources: Collins et al., TRIPOD+AI statement, BMJ 2024;385:e078378; Tejani et al., CLAIM 2024 update, Radiol Artif Intell
-2024;6:e240300.
+Sources: Collins et al., TRIPOD+AI statement, BMJ 2024;385:e078378; Tejani et al., CLAIM 2024 update, Radiol Artif
+Intell 2024;6:e240300.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,9 @@ TRIPOD = (
     Item("TRIPOD+AI", "3b", "Target population and intended use", "Model card", "the care pathway and its users"),
     Item("TRIPOD+AI", "3c", "Known health inequalities between groups", TO_COMPLETE),
     Item("TRIPOD+AI", "4", "Objectives", TO_COMPLETE),
-    Item("TRIPOD+AI", "5a", "Sources of data for development and evaluation", "Data", "where and why they were collected"),
+    Item(
+        "TRIPOD+AI", "5a", "Sources of data for development and evaluation", "Data", "where and why they were collected"
+    ),
     Item("TRIPOD+AI", "5b", "Dates of data collection", TO_COMPLETE, "dates are removed on purpose"),
     Item("TRIPOD+AI", "6a", "Setting and centres", "Data", "names of the sites, which are codes here"),
     Item("TRIPOD+AI", "6b", "Eligibility of participants", "Data", "clinical criteria; refusals are counted here"),

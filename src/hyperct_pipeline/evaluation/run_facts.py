@@ -48,7 +48,7 @@ def commit_of(folder: Path) -> str:
     """Short hash of the code's commit, marked where files were changed since; `unknown` outside a checkout."""
     try:
         found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=, changed since", "--exclude=*"],  # noqa: S607
+            ["git", "describe", "--always", "--dirty=, changed since", "--exclude=*"],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -100,7 +100,7 @@ def notices_of(
         trained = (description.get("training") or {}).get("settings")
         if trained is not None and trained != history_settings:
             notices.append(
-                "The training history is of a training with other settings than that of the model: a training was begun "
-                "after this model was made."
+                "The training history is of a training with other settings than that of the model: a training was "
+                "begun after this model was made."
             )
     return notices

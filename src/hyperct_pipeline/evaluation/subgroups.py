@@ -1,5 +1,6 @@
 """The primary model in subgroups of patients: the same numbers, small cells suppressed, differences by bootstrap."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ def levels_of(predictions: pd.DataFrame, column: str, config: SubgroupConfig) ->
 
 
 def _banded(values: pd.Series, bands: tuple[float, ...]) -> pd.Series:
-    names = [f"< {bands[0]:g}", *(f"{a:g} to < {b:g}" for a, b in zip(bands, bands[1:], strict=False))]
+    names = [f"< {bands[0]:g}", *(f"{a:g} to < {b:g}" for a, b in itertools.pairwise(bands))]
     cut = pd.cut(values.astype("float64"), [-np.inf, *bands, np.inf], right=False, labels=[*names, f">= {bands[-1]:g}"])
     return cut.astype("string")
 
@@ -155,7 +156,9 @@ def _level_draws(known: Known, counts: NDArray[np.int32]) -> dict[str, tuple[flo
         called, positive = known.probability >= threshold, known.label == 1
         right = np.stack([called & positive, ~called & ~positive], axis=1).astype(np.float64)
         sums = summed(right, known.patient, counts)
-        for at, (metric, side, n) in enumerate(zip(CALLS, (positive, ~positive), (ranked.n_pos, ranked.n_neg), strict=True)):
+        for at, (metric, side, n) in enumerate(
+            zip(CALLS, (positive, ~positive), (ranked.n_pos, ranked.n_neg), strict=True)
+        ):
             share = sums[:, at] / np.where(n > 0, n, np.nan)
             found[metric] = (float(right[:, at].sum() / side.sum()), share)
     return found

@@ -84,9 +84,7 @@ def calibration_estimates(
     yield estimate("calibration_in_the_large" + suffix, large)
     ratio = calibration_intervals.observed_to_expected_interval(label, probability, patient, level)
     yield estimate("oe_ratio" + suffix, ratio)
-    yield Estimate(
-        "ece" + suffix, calibration.expected_calibration_error(label, probability, config.ece_bins)
-    )
+    yield Estimate("ece" + suffix, calibration.expected_calibration_error(label, probability, config.ece_bins))
 
 
 def estimate(metric: str, interval: Interval | None) -> Estimate:

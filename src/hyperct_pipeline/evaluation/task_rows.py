@@ -94,7 +94,9 @@ def part_of(predictions: pd.DataFrame, cohort: str, tasks: list[str]) -> Part:
         numbered = predictions.assign(patient_number=pd.factorize(predictions["patient_key"])[0])
     found = dict(iter(numbered.groupby("task", sort=False, observed=True)))
     empty = numbered.iloc[:0]
-    return Part(cohort, {task: known_of(found.get(task, empty)) for task in tasks}, numbered["patient_number"].nunique())
+    return Part(
+        cohort, {task: known_of(found.get(task, empty)) for task in tasks}, numbered["patient_number"].nunique()
+    )
 
 
 def parts_of(predictions: pd.DataFrame, groups: Mapping[str, str]) -> Iterator[Part]:

@@ -87,7 +87,8 @@ class TrackedRun:
 
         Args:
             name: name of the dataset.
-            entry: `kind` (figure, table, text, json, metrics, history or dataset) and `to`, the artifact folder.
+            entry: `kind` (figure, table, text, json, metrics, history or dataset) and `to`, the artifact folder; a
+                json may say `model_version: true`.
             data: what the node gave.
         """
         kind, folder = entry["kind"], entry.get("to", "")
@@ -101,9 +102,7 @@ class TrackedRun:
         elif kind == "text":
             self._client.log_text(self.run_id, data, f"{target}{entry.get('suffix', '.txt')}")
         elif kind == "json":
-            self._client.log_dict(self.run_id, data, f"{target}.json")
-            if entry.get("model_version"):
-                self._add_to_model_version(name, data)
+            self._log_json(name, entry, data, f"{target}.json")
         elif kind == "metrics":
             self._log_metrics(dict(zip(data["metric"] + "/" + data["task"], data["value"], strict=True)), step=0)
         elif kind == "history":
@@ -114,9 +113,14 @@ class TrackedRun:
         else:
             raise ValueError(f"catalog entry '{name}': unknown metadata.mlflow.kind '{kind}'")
 
-    def _add_to_model_version(self, name: str, document: Mapping[str, Any]) -> None:
-        """Put a document that belongs to the model beside its weights, and the hash of its split on the version."""
-        if not self._link:
+    def _log_json(self, name: str, entry: Mapping[str, Any], document: Mapping[str, Any], target: str) -> None:
+        """Log a document; one with `model_version: true` belongs to the model.
+
+        It is put beside the model's weights too, and the hash of the split it was fitted on becomes a tag of the
+        version.
+        """
+        self._client.log_dict(self.run_id, dict(document), target)
+        if not entry.get("model_version") or not self._link:
             return
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / f"{name}.json").write_text(json.dumps(document, allow_nan=False))
@@ -133,7 +137,10 @@ class TrackedRun:
             for key, value in values.items()
             if isinstance(value, int | float) and not pd.isna(value) and math.isfinite(value)
         }
-        metrics = [Metric(_allowed(key), value, now, step, model_id=self._link.get("model_id")) for key, value in finite.items()]
+        metrics = [
+            Metric(_allowed(key), value, now, step, model_id=self._link.get("model_id"))
+            for key, value in finite.items()
+        ]
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
 

@@ -42,9 +42,7 @@ def percentile_band(draws: NDArray[np.float64], level: float = 0.95) -> tuple[ND
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
 
 
-def summed(
-    values: NDArray[np.float64], patient: NDArray[np.integer], counts: NDArray[np.int32]
-) -> NDArray[np.float64]:
+def summed(values: NDArray[np.float64], patient: NDArray[np.integer], counts: NDArray[np.int32]) -> NDArray[np.float64]:
     """Weighted sum of something per study (n, k) in every draw, (D, k)."""
     per_patient = np.stack([np.bincount(patient, column, minlength=len(counts)) for column in values.T], axis=1)
     sums = np.empty((counts.shape[1], per_patient.shape[1]))

@@ -81,8 +81,8 @@ class RankedStudies:
             of["auprc"][part] = _average_precision(weight, true_calls, false_calls)
             for result, specificity in zip(sens, specificities, strict=True):
                 result[part] = _sensitivity(true_calls, false_calls, pos_sum[-1], neg_sum[-1], specificity)
-            for result, sums, place in zip(calls, (pos_sum, neg_sum), reached, strict=True):
-                result[part] = (sums[-1] - sums[place]).T
+            for called, sums, place in zip(calls, (pos_sum, neg_sum), reached, strict=True):
+                called[part] = (sums[-1] - sums[place]).T
         lost = (of["n_pos"] == 0) | (of["n_neg"] == 0)
         for values in (of["auc"], of["auprc"], *sens):
             values[lost] = np.nan
@@ -94,7 +94,8 @@ class RankedStudies:
         """Share of weighted pairs in the right order, (d,)."""
         doubled = below + neg_sum[self._to]
         won = np.einsum("nd,nd->d", weight, doubled, dtype=np.float64)
-        return won / 2.0 / np.maximum(weight.sum(axis=0, dtype=np.float64) * neg_sum[-1], 1.0)
+        result: NDArray[np.float64] = won / 2.0 / np.maximum(weight.sum(axis=0, dtype=np.float64) * neg_sum[-1], 1.0)
+        return result
 
 
 def _running(weight: NDArray[np.int32]) -> NDArray[np.int32]:

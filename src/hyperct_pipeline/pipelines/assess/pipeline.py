@@ -35,8 +35,7 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
             ),
             node(
                 nodes.draw_figures,
-                assessed
-                | {name: name for name in ("metrics_full", "decision_curves_full", "model_comparison")},
+                assessed | {name: name for name in ("metrics_full", "decision_curves_full", "model_comparison")},
                 ["auroc_figure", "calibration_figure", "decision_curve_figures", "comparison_figures"],
                 name="draw_assessment",
             ),

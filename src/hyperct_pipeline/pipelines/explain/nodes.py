@@ -29,7 +29,10 @@ def analyse_adapters(
     tasks, groups = model_package.tasks, model_package.task_groups
     trained, untrained = update_grams(model_package.model), update_grams(control_model(model_package))
     pca = pd.concat(
-        [pca_table(grams, tasks, groups).assign(weights=w) for grams, w in ((trained, TRAINED), (untrained, UNTRAINED))],
+        [
+            pca_table(grams, tasks, groups).assign(weights=w)
+            for grams, w in ((trained, TRAINED), (untrained, UNTRAINED))
+        ],
         ignore_index=True,
     ).assign(model_id=model_package.model_id)
     similarity = similarity_table(trained, tasks)
