@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from hyperct_pipeline.errors import LabelTableError, LeakageError
+from hyperct_pipeline.errors import ConfigError, LabelTableError, LeakageError
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessed_table import Assessed, assessed_table
 
@@ -65,3 +65,9 @@ def test_the_validation_table_must_be_of_other_patients_and_the_same_model(predi
         _assessed(test, validation.assign(probability=np.nan))
     with pytest.raises(LabelTableError, match="none of its 4 tasks is assessed"):
         _assessed(test, validation.assign(task=validation["task"] + "_b"))
+
+
+def test_a_misspelled_task_in_the_configuration_is_refused(predictions: pd.DataFrame) -> None:
+    config = AssessConfig(stated_prevalence={"nodul": 0.1})
+    with pytest.raises(ConfigError, match=r"assess.stated_prevalence names \['nodul'\]"):
+        assessed_table(predictions, None, CATALOGUE, config, RecalibrationConfig())

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.prediction_checks import (
     RECALIBRATED,
@@ -51,10 +52,12 @@ def assessed_table(
         recalibration: how calibrators and thresholds are fitted.
 
     Raises:
+        ConfigError: a setting of a task that nothing knows.
         LabelTableError: a table is not what it must be; see `prediction_checks`.
         LeakageError: a patient stands in validation and among those assessed, or in two splits.
     """
     checked = checked_predictions(predictions)
+    _refuse_unknown_tasks(config, {*catalogue, *checked["task"]})
     rows = of_split(checked, config.split)
     source = "of the predictions" if _is_recalibrated(rows) else "none"
     fitting = None
@@ -70,6 +73,17 @@ def assessed_table(
         fitted = fit_calibration(fitting, recalibration)
         rows = apply_calibration(rows, fitted)
     return Assessed(rows, fitted, _facts(rows, catalogue, source, fitted, config))
+
+
+def _refuse_unknown_tasks(config: AssessConfig, known: set[str]) -> None:
+    """A task misspelled in the configuration would be passed over in silence.
+
+    Raises:
+        ConfigError: a setting of a task that neither the table nor the catalogue knows.
+    """
+    for name in ("task_thresholds_percent", "stated_prevalence"):
+        if strange := sorted(set(getattr(config, name)) - known):
+            raise ConfigError(f"assess.{name} names {strange}; neither the predictions nor task_catalogue know them")
 
 
 def _is_recalibrated(rows: pd.DataFrame) -> bool:
