@@ -47,6 +47,8 @@ bench: setup  ## the measurements of docs/benchmarks.md
 	$(BIN)/python benchmarks/phantom_learning.py
 	$(BIN)/python benchmarks/volume_store.py
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/adapter_analysis.py
 
 ui: setup  ## MLflow in the browser, loopback only
 	$(BIN)/mlflow --env-file .env ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
