@@ -14,7 +14,7 @@ from hyperct_pipeline.evaluation.lora_pca import pca_table, similarity_table
 from hyperct_pipeline.evaluation.update_grams import gram_matrices
 
 WIDTH, HIDDEN, TASKS, LAYERS, RANK = 768, 3072, 25, 12, 16
-SITES = {name: (WIDTH, WIDTH) for name in ("query", "key", "value", "output")}
+SITES = dict.fromkeys(("query", "key", "value", "output"), (WIDTH, WIDTH))
 SITES |= {"mlp_up": (WIDTH, HIDDEN), "mlp_down": (HIDDEN, WIDTH)}
 
 

@@ -71,3 +71,11 @@ def test_a_misspelled_task_in_the_configuration_is_refused(predictions: pd.DataF
     config = AssessConfig(stated_prevalence={"nodul": 0.1})
     with pytest.raises(ConfigError, match=r"assess.stated_prevalence names \['nodul'\]"):
         assessed_table(predictions, None, CATALOGUE, config, RecalibrationConfig())
+
+
+def test_names_that_would_be_taken_for_something_else_are_refused(predictions: pd.DataFrame) -> None:
+    test = _table(predictions, "test")
+    with pytest.raises(ConfigError, match="a column probability_hyperct"):
+        _assessed(test.assign(probability_hyperct=0.5))
+    with pytest.raises(LabelTableError, match=r"\['macro_all'\] are names of means"):
+        _assessed(test.assign(task=test["task"].replace("nodule", "macro_all")))

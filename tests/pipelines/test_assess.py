@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 from sklearn.metrics import roc_auc_score
 
-from hyperct_pipeline.datasets import CsvTable, PredictionsTable
+from hyperct_pipeline.datasets import CsvTable, FigureFile, PredictionsTable
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.labels.tasks import load_catalogue
 from hyperct_pipeline.pipelines.assess import create_pipeline
@@ -118,6 +118,16 @@ def test_validation_rivals_and_subgroups_reach_their_tables(tmp_path: Path) -> N
     assert list(out["comparison_figures"]) == ["single_task"]
     assert {"as_given", "recalibrated"} == set(out["reliability"]["risk"])
     assert (out["failure_cases"]["study_key"].isna()).all()
+
+
+def test_names_from_the_table_are_neither_paths_nor_formulas(tmp_path: Path) -> None:
+    cohorts = {"prospective_a": "prospective/../$\\frac$", "external_test": "prospective_.._$ frac$"}
+    table = _predictions().replace({"cohort": cohorts, "task": {"lung_nodule": "$x_{$ <b>"}})
+    out = _run(table.assign(**{"probability_../x": 0.5}), tmp_path)
+    assert list(out["decision_curve_figures"]) == ["prospective_frac", "prospective_frac_2"]
+    assert list(out["comparison_figures"]) == ["x"]
+    for figure in (out["auroc_figure"], out["calibration_figure"], *out["decision_curve_figures"].values()):
+        FigureFile(str(tmp_path / "drawn.png"), svg=True).save(figure)
 
 
 @pytest.mark.parametrize("env", ["base", "paper"])

@@ -1,11 +1,13 @@
 """From the tables that a run is given to the rows that are assessed, with recalibration from validation alone."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.errors import ConfigError, LabelTableError
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessment import MACRO
 from hyperct_pipeline.evaluation.prediction_checks import (
     RECALIBRATED,
     THRESHOLDS,
@@ -52,12 +54,12 @@ def assessed_table(
         recalibration: how calibrators and thresholds are fitted.
 
     Raises:
-        ConfigError: a setting of a task that nothing knows.
+        ConfigError: a setting of a task that nothing knows, or a rival named as the primary model.
         LabelTableError: a table is not what it must be; see `prediction_checks`.
         LeakageError: a patient stands in validation and among those assessed, or in two splits.
     """
     checked = checked_predictions(predictions)
-    _refuse_unknown_tasks(config, {*catalogue, *checked["task"]})
+    _refuse_names(config, catalogue, checked)
     rows = of_split(checked, config.split)
     source = "of the predictions" if _is_recalibrated(rows) else "none"
     fitting = None
@@ -75,12 +77,22 @@ def assessed_table(
     return Assessed(rows, fitted, _facts(rows, catalogue, source, fitted, config))
 
 
-def _refuse_unknown_tasks(config: AssessConfig, known: set[str]) -> None:
-    """A task misspelled in the configuration would be passed over in silence.
+def _refuse_names(config: AssessConfig, catalogue: Mapping[str, str], checked: pd.DataFrame) -> None:
+    """Names that would be passed over in silence, or taken for something else.
 
     Raises:
-        ConfigError: a setting of a task that neither the table nor the catalogue knows.
+        ConfigError: a setting of a task that neither the table nor the catalogue knows, or a rival with the name of the
+            primary model.
+        LabelTableError: a task with a name that the tables use for means.
     """
+    if config.model in rivals_of(checked):
+        raise ConfigError(
+            f"the predictions hold a column probability_{config.model}, and assess.model calls the model of the column "
+            f"probability '{config.model}' too; rename one of them"
+        )
+    if reserved := sorted(set(checked["task"]) & set(MACRO.values())):
+        raise LabelTableError(f"predictions: column task: {reserved} are names of means in the tables; rename them")
+    known = {*catalogue, *checked["task"]}
     for name in ("task_thresholds_percent", "stated_prevalence"):
         if strange := sorted(set(getattr(config, name)) - known):
             raise ConfigError(f"assess.{name} names {strange}; neither the predictions nor task_catalogue know them")

@@ -1,5 +1,6 @@
 """Adapters of the `assess` pipeline: a predictions table in, numbers and figures out."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -65,16 +66,17 @@ def draw_figures(
     config: AssessConfig,
 ) -> tuple[Figure, Figure, dict[str, Figure], dict[str, Figure]]:
     """Forest of AUROCs, calibration panels, decision curves of each cohort, and a forest of each comparison."""
+    import matplotlib
+
     from hyperct_pipeline.evaluation import comparison_figure, decision_figures, figures
 
     groups = groups_of(assessed, _catalogue_groups(task_catalogue))
     names = task_names(groups, task_catalogue)
     part = part_text(assessed, config)
     curves = decision_curves_full[decision_curves_full["model"] == config.model]
-    return (
-        figures.auroc_figure(metrics_full, names, part, config),
-        figures.calibration_figure(assessed, names, config),
-        {
+    # names from a table are text: a dollar sign in them starts no formula
+    with matplotlib.rc_context({"text.parse_math": False}):
+        decisions = {
             cohort: decision_figures.decision_curve_figure(
                 decision_figures.drawn_tasks(curves[curves["cohort"] == cohort], config.decision_group),
                 names,
@@ -82,12 +84,27 @@ def draw_figures(
                 config.level_text,
             )
             for cohort in decision_cohorts(assessed, config)
-        },
-        {
+        }
+        comparisons = {
             str(rival): comparison_figure.comparison_figure(rows, names, config.level_text)
             for rival, rows in model_comparison.groupby("rival", sort=False)
-        },
-    )
+        }
+        return (
+            figures.auroc_figure(metrics_full, names, part, config),
+            figures.calibration_figure(assessed, names, config),
+            _by_file_name(decisions),
+            _by_file_name(comparisons),
+        )
+
+
+def _by_file_name(figures: dict[str, Figure]) -> dict[str, Figure]:
+    """Figures under names that are safe as file names, and still tell them apart."""
+    named: dict[str, Figure] = {}
+    for name, figure in figures.items():
+        safe = re.sub(r"([^\w-]|_)+", "_", name).strip("_")[:80] or "unnamed"
+        taken = sum(other == safe or re.fullmatch(rf"{re.escape(safe)}_\d+", other) is not None for other in named)
+        named[f"{safe}_{taken + 1}" if taken else safe] = figure
+    return named
 
 
 def task_names(groups: dict[str, str], task_catalogue: TaskCatalogueConfig) -> dict[str, str]:
