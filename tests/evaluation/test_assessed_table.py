@@ -79,3 +79,15 @@ def test_names_that_would_be_taken_for_something_else_are_refused(predictions: p
         _assessed(test.assign(probability_hyperct=0.5))
     with pytest.raises(LabelTableError, match=r"\['macro_all'\] are names of means"):
         _assessed(test.assign(task=test["task"].replace("nodule", "macro_all")))
+
+
+def test_missing_predictions_are_refused_or_left_out_never_negative(predictions: pd.DataFrame) -> None:
+    test = _table(predictions, "test").reset_index(drop=True)
+    test.loc[[0, 5], "probability"] = np.nan
+    with pytest.raises(LabelTableError, match=r"probability is missing \(2 rows\)"):
+        _assessed(test)
+    config = AssessConfig(missing_predictions="exclude")
+    found = assessed_table(test, None, CATALOGUE, config, RecalibrationConfig())
+    assert len(found.rows) == 398
+    assert found.facts["rows_without_prediction"] == 2
+    assert _assessed(test.dropna(subset="probability")).facts["rows_without_prediction"] == 0

@@ -20,7 +20,8 @@ from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
-from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
+from hyperct_pipeline.evaluation.report import ReportConfig, render_report
+from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
 from hyperct_pipeline.evaluation.report_tables import number, p_value, with_interval
 from hyperct_pipeline.evaluation.reporting_checklist import CLAIM, TO_COMPLETE, TRIPOD
 from hyperct_pipeline.evaluation.run_facts import RunFacts, commit_of, run_facts

@@ -48,6 +48,7 @@ class AssessConfig:
 
     model: str = "hyperct"  # name of the primary model in the tables
     split: str = "test"  # split that is assessed
+    missing_predictions: Literal["refuse", "exclude"] = "refuse"  # exclude: such rows are left out and counted
     confidence_level: float = Field(default=0.95, gt=0.0, lt=1.0)
     bootstrap_draws: int = Field(default=1000, ge=1)  # patient-clustered resamples
     seed: int = 0  # of the resampling

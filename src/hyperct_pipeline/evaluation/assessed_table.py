@@ -14,6 +14,7 @@ from hyperct_pipeline.evaluation.prediction_checks import (
     checked_predictions,
     of_split,
     rivals_of,
+    without_missing,
 )
 from hyperct_pipeline.evaluation.recalibration import (
     Calibration,
@@ -58,6 +59,9 @@ def assessed_table(
         LabelTableError: a table is not what it must be; see `prediction_checks`.
         LeakageError: a patient stands in validation and among those assessed, or in two splits.
     """
+    excluded = 0
+    if config.missing_predictions == "exclude":
+        predictions, excluded = without_missing(predictions)
     checked = checked_predictions(predictions)
     _refuse_names(config, catalogue, checked)
     rows = of_split(checked, config.split)
@@ -74,7 +78,8 @@ def assessed_table(
     if fitting is not None:
         fitted = fit_calibration(fitting, recalibration)
         rows = apply_calibration(rows, fitted)
-    return Assessed(rows, fitted, _facts(rows, catalogue, source, fitted, config))
+    facts = _facts(rows, catalogue, source, fitted, config) | {"rows_without_prediction": excluded}
+    return Assessed(rows, fitted, facts)
 
 
 def _refuse_names(config: AssessConfig, catalogue: Mapping[str, str], checked: pd.DataFrame) -> None:

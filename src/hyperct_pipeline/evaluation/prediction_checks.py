@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hyperct_pipeline.errors import LabelTableError, LeakageError
+from hyperct_pipeline.evaluation.cut_off_tables import refuse_cut_off
 from hyperct_pipeline.metrics.calibration import to_logit
 
 logger = logging.getLogger(__name__)
@@ -60,11 +61,24 @@ def checked_predictions(predictions: pd.DataFrame, name: str = "predictions") ->
     found = [f"{text} ({int(rows.sum())} rows)" for text, rows in _problems(frame, numbers) if rows.any()]
     if found:
         raise LabelTableError(f"{name} of {len(frame)} rows are refused: " + "; ".join(found))
-    _refuse_cut_off(frame, name)
+    refuse_cut_off(frame, name)
     label = numbers.pop("label")
     known = label.where(label != -1.0)
     checked = frame.assign(**numbers | {"label": known.astype("Int8")})
     return _completed(checked)
+
+
+def without_missing(predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The table without rows that have no prediction, whatever their label, and how many these are.
+
+    They are left out of every count; a prediction that is missing is never taken for a negative.
+    """
+    if "probability" not in predictions:
+        return predictions, 0
+    missing = predictions["probability"].isna() | _is_blank(predictions["probability"])
+    if n := int(missing.sum()):
+        logger.warning("predictions: column probability: %d rows without a prediction are left out", n)
+    return predictions[~missing], n
 
 
 def _number_columns(frame: pd.DataFrame) -> list[str]:
@@ -121,38 +135,6 @@ def _varies(frame: pd.DataFrame, by: str, column: str) -> "pd.Series[bool]":
     pairs = frame[[by, column]].dropna().drop_duplicates()
     several = pairs.loc[pairs[by].duplicated(), by]
     return frame[by].isin(several)
-
-
-def _refuse_cut_off(frame: pd.DataFrame, name: str) -> None:
-    """Refuse a table that is complete but for its last rows, and say where other rows are missing.
-
-    Raises:
-        LabelTableError: every study but the last has all tasks, or every task but the last has all studies in the
-            same order, and the rest is missing at the end.
-    """
-    study, studies = pd.factorize(frame["study_key"])
-    task, tasks = pd.factorize(frame["task"])
-    missing = len(studies) * len(tasks) - len(frame)
-    if not missing:
-        return
-    of_study, of_task = np.bincount(study), np.bincount(task)
-    by_study = len(studies) > 2 and (np.diff(study) >= 0).all() and (of_study[:-1] == len(tasks)).all()
-    by_task = len(tasks) > 2 and (np.diff(task) >= 0).all() and (of_task[:-1] == len(studies)).all()
-    in_order = (study == np.concatenate([np.arange(k) for k in of_task])).all() if by_task else False
-    if by_study or (by_task and in_order):
-        what = f"the last study has {of_study[-1]} of {len(tasks)} tasks"
-        if not by_study:
-            what = f"the last task has {of_task[-1]} of {len(studies)} studies"
-        raise LabelTableError(
-            f"{name} look cut off: all is complete but the end, where {what} ({missing} rows missing). Write the "
-            "table again; a study without a label keeps its row with an empty label."
-        )
-    logger.warning(
-        "%s: %d of %d pairs of study and task have no row; they count as not assessed",
-        name,
-        missing,
-        len(studies) * len(tasks),
-    )
 
 
 def _completed(frame: pd.DataFrame) -> pd.DataFrame:

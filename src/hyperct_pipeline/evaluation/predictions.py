@@ -40,7 +40,8 @@ def studies_to_score(
     """
     if absent := [task for task in tasks if task not in index]:
         raise LabelTableError(f"study_index has no label column for {absent}; run `harmonize` with this catalogue")
-    of_splits = index[index["split"].isin(list(splits)).fillna(False)]
+    # validation first, as the configuration names it first: it is what recalibration waits for
+    of_splits = pd.concat([index[(index["split"] == split).fillna(False)] for split in splits])
     # the index decides: the store may still hold volumes of studies that have been refused since
     has_volume = of_splits["volume"].notna()
     store.require(of_splits["study_key"][has_volume])

@@ -4,9 +4,7 @@ Text and layout live in `templates/report.html.j2`; this module turns tables and
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,6 +16,7 @@ from hyperct_pipeline.evaluation import report_decision_tables as decision_table
 from hyperct_pipeline.evaluation import report_metric_tables as metric_tables
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE
+from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
 from hyperct_pipeline.evaluation.report_pictures import picture_element
 from hyperct_pipeline.evaluation.report_tables import STATUS_TEXT, Table, frame_table
 from hyperct_pipeline.evaluation.reporting_checklist import checklist_table
@@ -55,61 +54,6 @@ class ReportConfig:
     data_description: str = ""  # one or two sentences: which patients, which scans, from where
     limitations: tuple[str, ...] = ()  # added to those the software can state
     decision_group: str = "cardiac"  # task group in the tables of net benefits
-
-
-@plain_dataclass(frozen=True)
-class Evidence:
-    """Tables that the report shows; frames as the pipelines wrote them."""
-
-    study_index: pd.DataFrame
-    cohort_flow: pd.DataFrame
-    harmonization_report: pd.DataFrame
-    training_history: Mapping[str, Mapping[str, object]]
-    calibration: Mapping[str, Any]  # as `recalibration.fit_calibration` made it; {} where none was fitted
-    metrics_full: pd.DataFrame
-    decision_curves: pd.DataFrame
-    assessment_facts: Mapping[str, Any]
-    model_comparison: pd.DataFrame
-    negative_transfer: pd.DataFrame
-    subgroup_differences: pd.DataFrame
-    failure_cases: pd.DataFrame
-    lora_pca: pd.DataFrame
-    lora_separation: pd.DataFrame
-    saliency_checks: pd.DataFrame
-    model_card: Mapping[str, Any]
-    model_description: Mapping[str, Any] | None  # of the package as it is now; None: there is none
-
-    @property
-    def models(self) -> dict[str, str | None]:
-        """Id of the model that each part is of."""
-        adapters = self.lora_pca["model_id"].dropna()
-        return {
-            "model card": self.model_card["model_id"],
-            "adapters": str(adapters.iloc[0]) if len(adapters) else None,
-            "assessment": self.assessment_facts["model_id"],
-            "calibration": self.calibration.get("model_id"),
-            "model package": None if self.model_description is None else self.model_description["model_id"],
-        }
-
-    @property
-    def part(self) -> str:
-        """What was assessed, for titles."""
-        split = self.assessment_facts["split"]
-        return "whole table" if split is None else f"{split} split"
-
-
-@plain_dataclass(frozen=True)
-class Pictures:
-    """Figures as bytes of SVG or PNG."""
-
-    label_prevalence: bytes
-    training_curves: bytes
-    auroc: bytes
-    calibration: bytes
-    decision_curves: Mapping[str, bytes]  # cohort -> figure
-    comparison: Mapping[str, bytes]  # rival -> figure
-    lora_pca: bytes
-    saliency_overview: bytes
 
 
 def render_report(

@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
-from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
+from hyperct_pipeline.evaluation.report import ReportConfig, render_report
+from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
 from hyperct_pipeline.evaluation.run_facts import run_facts
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 
