@@ -264,3 +264,11 @@ def test_the_rule_for_undefined_tasks_stands_beside_the_mean(full: pd.DataFrame)
     assert set(primary.loc[primary["task"].str.startswith("macro_"), "note"]) == {MACRO_RULE}
     parts = [_cell(full, task, "brier")["value"] for task in ("nodule", "effusion")]
     assert _cell(full, "macro_radiological", "brier")["value"] == pytest.approx(np.mean(parts))
+
+
+def test_limits_have_rows_also_where_no_task_has_any(assessed: pd.DataFrame) -> None:
+    lone = assessed[assessed["task"] == "low_lvef"]
+    primary = primary_metrics(metrics_of(lone, GROUPS, CONFIG), "hyperct").set_index(["task", "metric"])["value"]
+    for metric in ("auc", "auc_ci_low", "auc_ci_high", "calibration_slope_ci_low", "sensitivity_ci_high"):
+        assert np.isnan(primary["low_lvef", metric])
+    assert (primary["low_lvef", "n_pos"], primary["low_lvef", "n_neg"]) == (0, 100)

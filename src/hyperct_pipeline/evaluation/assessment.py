@@ -28,6 +28,10 @@ MACRO_RULE = (
     "Mean over the tasks of the group in which both classes are present; undefined tasks are left out, never "
     "counted as 0 or 0.5. Interval: percentiles over patients resampled jointly for all tasks."
 )
+WITH_INTERVAL = (
+    "auc", "auprc", "sens_at_spec_90", "sens_at_spec_95", "sensitivity", "specificity", "ppv", "npv", "f1", "brier",
+    "calibration_slope", "calibration_intercept", "calibration_in_the_large", "oe_ratio",
+)  # fmt: skip
 FLOATS = {"value": "float64", "ci_low": "float64", "ci_high": "float64"}
 
 
@@ -153,7 +157,8 @@ def primary_metrics(metrics_full: pd.DataFrame, model: str) -> pd.DataFrame:
     is_primary = (metrics_full["cohort"] == ALL) & (metrics_full["subgroup"] == ALL) & (metrics_full["model"] == model)
     whole = metrics_full[is_primary]
     keys = ["task", "metric", "value", "status", "note"]
-    with_limits = whole[whole["metric"].isin(whole.loc[whole["ci_method"].notna(), "metric"].unique())]
+    plain = whole["metric"].str.removesuffix("_recalibrated").str.removesuffix("_at_target")
+    with_limits = whole[plain.isin(WITH_INTERVAL)]
     limits = [
         with_limits.assign(metric=with_limits["metric"] + f"_{limit}", value=with_limits[limit])[keys]
         for limit in ("ci_low", "ci_high")
