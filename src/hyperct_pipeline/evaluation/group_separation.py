@@ -22,8 +22,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def divisions(n_tasks: int, n_first: int, seed: int = 0) -> tuple[NDArray[np.float64], str]:
-    """Every way to put n_first of the tasks into the first group, (M, T) of 0 and 1, and how they were found.
+def divisions(n_tasks: int, n_first: int, seed: int = 0) -> tuple[NDArray[np.int64], str]:
+    """Every way to choose a first group of n_first tasks, (M, n_first) numbers of tasks, and how they were found.
 
     All of them where there are at most `MOST_DIVISIONS`; otherwise a random sample, of which the observed division is
     not one.
@@ -31,35 +31,43 @@ def divisions(n_tasks: int, n_first: int, seed: int = 0) -> tuple[NDArray[np.flo
     n = math.comb(n_tasks, n_first)
     if n > MOST_DIVISIONS:
         generator = np.random.default_rng(seed)
-        order = generator.random((RANDOM_DIVISIONS, n_tasks)).argsort(axis=1)
-        return (order < n_first).astype(np.float64), "random_relabelling"
+        return generator.random((RANDOM_DIVISIONS, n_tasks)).argsort(axis=1)[:, :n_first], "random_relabelling"
     flat = itertools.chain.from_iterable(itertools.combinations(range(n_tasks), n_first))
-    chosen = np.fromiter(flat, dtype=np.int64, count=n * n_first).reshape(n, n_first)
-    members = np.zeros((n, n_tasks))
-    members[np.arange(n)[:, None], chosen] = 1.0
-    return members, "exact_relabelling"
+    return np.fromiter(flat, dtype=np.int64, count=n * n_first).reshape(n, n_first), "exact_relabelling"
 
 
-def share_between(gram: UpdateGram, members: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the variance of the updates that lies between the two groups of each division, (M,).
-
-    Squared distance of the group means times n1 n2 / T, over the total sum of squares: the R^2 of PERMANOVA
-    (Anderson, Austral Ecology 2001;26:32). NaN where all updates coincide.
+class Divisions:
+    """Divisions of T tasks into two groups, ready for many updates.
 
     Args:
-        gram: of T updates.
-        members: (M, T), 1 in the first group and 0 in the second; the first groups are of equal size.
+        first: (M, n1), the tasks of the first group of each division.
+        n_tasks: T.
     """
-    n, first = len(gram.shifted), float(members[0].sum())
-    centring = np.eye(n) - 1.0 / n
-    centred = centring @ gram.shifted @ centring
-    total = float(np.trace(centred))
-    if total <= 1e-28 * max(float(np.trace(gram.plain)), np.finfo(np.float64).tiny):
-        return np.full(len(members), np.nan)
-    # with centred rows, the difference of the means is members * T / (n1 n2), up to what centring removes
-    squared = np.einsum("mt,mt->m", members @ centred, members)
-    result: NDArray[np.float64] = squared * n / (first * (n - first)) / total
-    return result
+
+    def __init__(self, first: NDArray[np.int64], n_tasks: int) -> None:
+        self.n_tasks, self.n_first, self.n = n_tasks, first.shape[1], len(first)
+        # place of each pair of the first group in a flat (T, T) matrix, one row per pair
+        pairs = itertools.combinations_with_replacement(range(self.n_first), 2)
+        self._places = [((first[:, a] * n_tasks + first[:, b]).astype(np.int32), 1.0 + (a != b)) for a, b in pairs]
+
+    def share_between(self, gram: UpdateGram) -> NDArray[np.float64]:
+        """Share of the variance of the updates that lies between the two groups of each division, (M,).
+
+        Squared distance of the group means times n1 n2 / T, over the total sum of squares: the R^2 of PERMANOVA
+        (Anderson, Austral Ecology 2001;26:32). NaN where all updates coincide.
+        """
+        n = self.n_tasks
+        centring = np.eye(n) - 1.0 / n
+        centred = centring @ gram.shifted @ centring
+        total = float(np.trace(centred))
+        if total <= 1e-28 * max(float(np.trace(gram.plain)), np.finfo(np.float64).tiny):
+            return np.full(self.n, np.nan)
+        # the first group's sum of centred updates, squared: its own inner products, and those of its pairs twice
+        flat, squared = centred.ravel(), np.zeros(self.n)
+        for places, times in self._places:
+            squared += times * flat[places]
+        result: NDArray[np.float64] = squared * n / (self.n_first * (n - self.n_first)) / total
+        return result
 
 
 def separation_table(
@@ -76,11 +84,13 @@ def separation_table(
     names = list(dict.fromkeys(groups[task] for task in tasks))
     if len(names) != 2:
         return pd.DataFrame(columns=list(COLUMNS))
+    names.sort(key=[groups[task] for task in tasks].count)  # the smaller group first: fewer pairs to add up
     own = np.array([groups[task] == names[0] for task in tasks])
-    members, method = divisions(len(tasks), int(own.sum()))
+    first, method = divisions(len(tasks), int(own.sum()))
+    every, observed = (Divisions(of, len(tasks)) for of in (first, np.flatnonzero(own)[None]))
     fixed = {"groups": " / ".join(names), "n_first": int(own.sum()), "n_second": int((~own).sum()), "method": method}
     rows = [
-        {"weights": weights, "module": module} | fixed | _separation(gram, own, members, method)
+        {"weights": weights, "module": module} | fixed | _separation(gram, own, every, observed, method)
         for weights, grams in ((TRAINED, trained), (UNTRAINED, untrained))
         for module, gram in grams.items()
     ]
@@ -88,9 +98,9 @@ def separation_table(
 
 
 def _separation(
-    gram: UpdateGram, own: NDArray[np.bool_], members: NDArray[np.float64], method: str
+    gram: UpdateGram, own: NDArray[np.bool_], every: Divisions, division: Divisions, method: str
 ) -> dict[str, float | int | None]:
-    observed = float(share_between(gram, own[None].astype(np.float64))[0])
+    observed = float(division.share_between(gram)[0])
     distances = gram.distances()
     within, between = (
         distances[pair & ~np.eye(len(own), dtype=bool)] for pair in (own[:, None] == own, own[:, None] != own)
@@ -100,11 +110,11 @@ def _separation(
         "distance_within": float(within.mean()) if within.size else None,
         "distance_between": float(between.mean()),
         "p": None,
-        "n_divisions": len(members),
+        "n_divisions": every.n,
     }
     if np.isfinite(observed):
         # the observed division among all, whatever the rounding of its sum
-        as_good = int((share_between(gram, members) >= observed * (1.0 - 1e-9)).sum())
+        as_good = int((every.share_between(gram) >= observed * (1.0 - 1e-9)).sum())
         drawn = method == "random_relabelling"
-        found["p"] = (as_good + drawn) / (len(members) + drawn)
+        found["p"] = (as_good + drawn) / (every.n + drawn)
     return found
