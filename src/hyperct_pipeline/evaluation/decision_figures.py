@@ -10,12 +10,6 @@ from matplotlib.figure import Figure
 from hyperct_pipeline.evaluation.figures import MODEL_COLOUR, RECALIBRATED_COLOUR
 
 
-def drawn_tasks(curves: pd.DataFrame, group: str) -> pd.DataFrame:
-    """Rows of the tasks of one group; of all tasks where the table has none of that group."""
-    of_group = curves[curves["group"] == group]
-    return curves if of_group.empty else of_group
-
-
 def decision_curve_figure(decision_curves: pd.DataFrame, names: Mapping[str, str], title: str, level: str) -> Figure:
     """One panel per task.
 

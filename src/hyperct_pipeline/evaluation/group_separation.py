@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hyperct_pipeline.evaluation.lora_pca import TRAINED, UNTRAINED
+from hyperct_pipeline.evaluation.adapter_names import TRAINED, UNTRAINED
 from hyperct_pipeline.evaluation.update_grams import UpdateGram
 
 MOST_DIVISIONS = 3_000_000  # beyond, divisions are drawn at random

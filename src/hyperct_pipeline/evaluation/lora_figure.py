@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from hyperct_pipeline.evaluation.adapter_names import ALL_SITES, TRAINED, UNTRAINED
 from hyperct_pipeline.evaluation.figures import NEUTRAL, group_colour
-from hyperct_pipeline.evaluation.lora_pca import TRAINED, UNTRAINED, linkage_order
-from hyperct_pipeline.evaluation.update_grams import ALL_SITES
+from hyperct_pipeline.evaluation.lora_pca import linkage_order
 
 LABEL_GAP = 0.042  # of the axes' width, between the numbers of neighbouring points
 

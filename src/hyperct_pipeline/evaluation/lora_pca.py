@@ -16,8 +16,6 @@ from hyperct_pipeline.evaluation.update_grams import UpdateGram
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.checkpoint import ModelPackage
 
-TRAINED, UNTRAINED = "trained", "untrained"
-
 
 @dataclass(frozen=True)
 class Components:

@@ -116,3 +116,9 @@ def decision_cohorts(predictions: pd.DataFrame, config: AssessConfig) -> tuple[s
         raise ConfigError(f"assess.decision_cohorts names {strange}; the predictions hold {found}")
     prospective = tuple(c for c in found if c.startswith("prospective"))
     return config.decision_cohorts or prospective or tuple(found) or (ALL,)
+
+
+def drawn_tasks(curves: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Rows of the tasks of one group; of all tasks where the table has none of that group."""
+    of_group = curves[curves["group"] == group]
+    return curves if of_group.empty else of_group

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from hyperct_pipeline.evaluation.adapter_names import ALL_SITES, TRAINED
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
-from hyperct_pipeline.evaluation.decision_figures import drawn_tasks
-from hyperct_pipeline.evaluation.lora_pca import TRAINED
+from hyperct_pipeline.evaluation.net_benefit import drawn_tasks
 from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
-from hyperct_pipeline.evaluation.update_grams import ALL_SITES
 
 DECISION_PERCENT = (5, 10, 20, 30, 50)  # thresholds in the report's tables; all are in decision_curves.csv
 VALUE_PERCENT = (10, 20, 30)

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hyperct_pipeline.evaluation.adapter_names import ALL_SITES
 from hyperct_pipeline.model.hyperct import HyperCT
 
-ALL_SITES = "all"
 Adapters = Mapping[str, tuple[Tensor, Tensor]]
 """Module type -> A (T, L, r, n_in) and B (T, L, n_out, r)."""
 

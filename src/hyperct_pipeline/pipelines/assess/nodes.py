@@ -10,7 +10,7 @@ from hyperct_pipeline.evaluation.assessed_table import assessed_table
 from hyperct_pipeline.evaluation.assessment import assess, part_text, primary_metrics
 from hyperct_pipeline.evaluation.failure_cases import failure_cases
 from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
-from hyperct_pipeline.evaluation.net_benefit import decision_cohorts
+from hyperct_pipeline.evaluation.net_benefit import decision_cohorts, drawn_tasks
 from hyperct_pipeline.evaluation.reliability import reliability_table
 from hyperct_pipeline.evaluation.subgroups import subgroup_tables
 from hyperct_pipeline.evaluation.task_rows import groups_of, part_of
@@ -78,7 +78,7 @@ def draw_figures(
     with matplotlib.rc_context({"text.parse_math": False}):
         decisions = {
             cohort: decision_figures.decision_curve_figure(
-                decision_figures.drawn_tasks(curves[curves["cohort"] == cohort], config.decision_group),
+                drawn_tasks(curves[curves["cohort"] == cohort], config.decision_group),
                 names,
                 f"Decision curves, cohort {cohort}, {part}",
                 config.level_text,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hyperct_pipeline.evaluation.adapter_names import TRAINED, UNTRAINED
 from hyperct_pipeline.evaluation.examples import ExplainConfig, check_model, choose_examples
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.volumes.store import VolumeStore
@@ -23,7 +24,7 @@ def analyse_adapters(
     """PCA, similarity and separation of the tasks' weight updates, beside an untrained control, and their figure."""
     from hyperct_pipeline.evaluation.group_separation import separation_table
     from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure
-    from hyperct_pipeline.evaluation.lora_pca import TRAINED, UNTRAINED, control_model, pca_table, similarity_table
+    from hyperct_pipeline.evaluation.lora_pca import control_model, pca_table, similarity_table
     from hyperct_pipeline.evaluation.update_grams import update_grams
 
     tasks, groups = model_package.tasks, model_package.task_groups
