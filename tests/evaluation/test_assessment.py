@@ -9,8 +9,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessment import MACRO_RULE, assess, primary_metrics
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
-from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.recalibration import fit_calibration
 from hyperct_pipeline.evaluation.task_rows import groups_of
 from hyperct_pipeline.metrics.bootstrap import patient_counts
 
@@ -18,22 +17,8 @@ GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "car
 CONFIG = AssessConfig(bootstrap_draws=100)
 
 
-def recalibrated(predictions: pd.DataFrame) -> pd.DataFrame:
-    validation = predictions[predictions["split"] == "validation"]
-    return apply_calibration(predictions, fit_calibration(validation, RecalibrationConfig()))
-
-
 def metrics_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
     return assess(table, groups_of(table, groups), config).metrics
-
-
-def curves_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
-    return assess(table, groups_of(table, groups), config).curves
-
-
-@pytest.fixture
-def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
-    return of_split(checked_predictions(recalibrated(predictions)), "test")
 
 
 @pytest.fixture

@@ -4,19 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hyperct_pipeline.evaluation import decision_figures, figures, lora_pca
-from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.assessment import assess
 from hyperct_pipeline.evaluation.examples import Example, ExplainConfig
 from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure, spread
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
-from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.saliency import saliency_maps
 from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview, tile
 from hyperct_pipeline.evaluation.task_rows import groups_of
@@ -28,22 +25,12 @@ NAMES = {task: task.capitalize() for task in GROUPS}
 CONFIG = AssessConfig(bootstrap_draws=20)
 
 
-def recalibrated(predictions: pd.DataFrame) -> pd.DataFrame:
-    validation = predictions[predictions["split"] == "validation"]
-    return apply_calibration(predictions, fit_calibration(validation, RecalibrationConfig()))
-
-
 def metrics_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
     return assess(table, groups_of(table, groups), config).metrics
 
 
 def curves_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
     return assess(table, groups_of(table, groups), config).curves
-
-
-@pytest.fixture
-def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
-    return of_split(checked_predictions(recalibrated(predictions)), "test")
 
 
 def _texts(figure: Figure) -> str:

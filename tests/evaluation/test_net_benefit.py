@@ -5,33 +5,17 @@ import pandas as pd
 import pytest
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.assessment import assess
 from hyperct_pipeline.evaluation.net_benefit import decision_cohorts
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
-from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.task_rows import groups_of
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
 CONFIG = AssessConfig(bootstrap_draws=50)
 
 
-def recalibrated(predictions: pd.DataFrame) -> pd.DataFrame:
-    validation = predictions[predictions["split"] == "validation"]
-    return apply_calibration(predictions, fit_calibration(validation, RecalibrationConfig()))
-
-
-def metrics_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
-    return assess(table, groups_of(table, groups), config).metrics
-
-
 def curves_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
     return assess(table, groups_of(table, groups), config).curves
-
-
-@pytest.fixture
-def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
-    return of_split(checked_predictions(recalibrated(predictions)), "test")
 
 
 def test_rows_equal_counts_made_by_hand(assessed: pd.DataFrame) -> None:
