@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 from kedro.io import AbstractDataset, DatasetError
 
-from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.errors import LabelTableError, MissingInputError
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
 
@@ -41,13 +41,14 @@ class PredictionsTable(AbstractDataset[None, pd.DataFrame | None]):
 
         Raises:
             LabelTableError: the table given is not there, or not readable in the format its ending names.
+            MissingInputError: none is given, and our own has not been made yet.
         """
         if self._given is not None:
             return read_predictions(self._given, self._parameter)
         if self._own is None:
             return None
         if not self._own.is_file():
-            raise DatasetError(
+            raise MissingInputError(
                 f"The table {self._parameter} does not exist yet: run `kedro run --pipeline=predict` first, or name a "
                 f"table with `--params={self._parameter}=PATH`."
             )
