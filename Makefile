@@ -49,6 +49,8 @@ bench: setup  ## the measurements of docs/benchmarks.md
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/study_workers.py
 	$(BIN)/python benchmarks/harmonize.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/adapter_analysis.py
 
 ui: setup  ## MLflow in the browser, loopback only
 	$(BIN)/mlflow --env-file .env ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1

@@ -1,5 +1,6 @@
 """Figures are PNG files that the report reads back."""
 
+import base64
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -39,3 +40,21 @@ def test_accumulated_figures_stay(tmp_path: Path) -> None:
     assert sorted(dataset.load()) == ["first", "second"]
     dataset.save({})  # how a node that yields figures begins
     assert dataset.load() == {}
+
+
+def test_with_svg_the_drawing_is_read_and_the_picture_previewed(tmp_path: Path) -> None:
+    figure = Figure()
+    figure.text(0.5, 0.5, "label <&>")
+    for name in ("a", "b"):
+        dataset = FigureFile(str(tmp_path / name / "same.png"), svg=True)
+        dataset.save(figure)
+    content = dataset.load()
+    assert isinstance(content, bytes)
+    assert b"<svg" in content and b"label &lt;&amp;&gt;" in content  # text stays text
+    assert (tmp_path / "a/same.svg").read_bytes() == (tmp_path / "b/same.svg").read_bytes()
+    assert base64.b64decode(dataset.preview()).startswith(PNG)
+    several = FigureFile(str(tmp_path / "many"), svg=True)
+    several.save({"x": figure})
+    assert b"<svg" in several.load()["x"]
+    (tmp_path / "a/same.svg").unlink()
+    assert FigureFile(str(tmp_path / "a/same.png"), svg=True).load().startswith(PNG)  # of an earlier version

@@ -7,8 +7,9 @@ import pytest
 from kedro.io import DatasetError
 
 from hyperct_pipeline.datasets import PredictionsTable
+from hyperct_pipeline.datasets.predictions_table import read_predictions
 from hyperct_pipeline.errors import LabelTableError
-from hyperct_pipeline.evaluation.predictions import checked_predictions
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 
 TABLE = pd.DataFrame(
     {
@@ -25,7 +26,7 @@ TABLE = pd.DataFrame(
 def test_both_formats_give_the_same_table(tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"theirs.{ending}"
     TABLE.to_csv(file, index=False) if ending == "csv" else TABLE.to_parquet(file)
-    dataset = PredictionsTable(str(tmp_path / "ours.parquet"), given=str(file))
+    dataset = PredictionsTable("predictions", str(tmp_path / "ours.parquet"), given=str(file))
     assert dataset.exists()
     read = checked_predictions(dataset.load())
     assert read["study_key"].tolist() == ["007", "008"]
@@ -33,14 +34,17 @@ def test_both_formats_give_the_same_table(tmp_path: Path, ending: str) -> None:
     assert read["probability"].tolist() == TABLE["probability"].tolist()
 
 
-def test_ours_is_written_and_read_where_none_is_given(tmp_path: Path) -> None:
-    theirs = tmp_path / "theirs.csv"
-    TABLE.to_csv(theirs, index=False)
-    before = theirs.read_bytes()
-    PredictionsTable(str(tmp_path / "ours.parquet"), given=str(theirs)).save(TABLE.assign(probability=0.5))
-    assert theirs.read_bytes() == before
-    ours = PredictionsTable(str(tmp_path / "ours.parquet")).load()
-    assert ours["probability"].tolist() == [0.5, 0.5]
+def test_ours_is_read_where_none_is_given_and_none_where_there_is_none(tmp_path: Path) -> None:
+    own = tmp_path / "ours.parquet"
+    dataset = PredictionsTable("predictions", str(own))
+    assert not dataset.exists()
+    with pytest.raises(DatasetError, match="run `kedro run --pipeline=predict` first"):
+        dataset.load()
+    TABLE.to_parquet(own)
+    assert dataset.load()["probability"].tolist() == TABLE["probability"].tolist()
+    assert PredictionsTable("validation").load() is None
+    with pytest.raises(DatasetError, match="never written"):
+        dataset.save(TABLE)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -48,16 +52,19 @@ def test_text_labels_are_refused_in_our_words(tmp_path: Path, ending: str) -> No
     file, table = tmp_path / f"theirs.{ending}", TABLE.assign(label=["positive", "negative"])
     table.to_csv(file, index=False) if ending == "csv" else table.to_parquet(file)
     with pytest.raises(LabelTableError, match=r"label is not a number \(2 rows\)"):
-        checked_predictions(PredictionsTable("ours.parquet", given=str(file)).load())
+        checked_predictions(PredictionsTable("predictions", given=str(file)).load())
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("jane_doe.parquet", b"no parquet", r"not readable as parquet"),
-        ("jane_doe.csv", b"", r"not readable as csv \(EmptyDataError\)"),
-        ("jane_doe.csv", b"a\n1,2,3\n1,2,3,4\n", r"not readable as csv \(ParserError\)"),
-        ("jane_doe.csv", b"a\n\xff\n", r"not readable as csv \(UnicodeDecodeError\)"),
+        ("jane_doe.csv", b"", r"'predictions' is empty: there is no header"),
+        ("jane_doe.csv", b"a\n1,2,3\n", r"not readable as csv \(ArrowInvalid\)"),
+        ("jane_doe.csv", b"a,b\n1\n", r"not readable as csv \(ArrowInvalid\).*cut off"),
+        ("jane_doe.csv", b"a\n\xff\n", r"not readable as csv"),
+        ("jane_doe.csv", b"a,b\n1,0.3", r"does not end with a line break, so it may be cut off"),
+        ("jane_doe.csv", b"a,a\n1,2\n", r"columns stand twice: \['a'\]"),
         ("jane_doe.xlsx", b"PK", r"ends in '.xlsx', not .csv or .parquet"),
         ("jane_doe.csv", None, r"is not a file that can be reached"),
     ],
@@ -68,6 +75,21 @@ def test_unreadable_tables_are_refused_without_their_path(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=message) as caught:
-        PredictionsTable("ours.parquet", given=str(tmp_path / name)).load()
+        PredictionsTable("predictions", given=str(tmp_path / name)).load()
     assert isinstance(caught.value.__cause__, LabelTableError)
     assert "jane" not in str(caught.value)
+
+
+def test_numbers_keep_their_last_digit_and_blanks_are_missing(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.csv"
+    file.write_bytes(b"\xef\xbb\xbfstudy_key,label,probability\r\n001,,0.30000000000000004\r\nNA,-1,1e-300\r\n")
+    table = read_predictions(file, "predictions")
+    assert table["probability"].tolist() == [0.30000000000000004, 1e-300]
+    assert table["label"].isna().tolist() == [True, False]
+    assert table["study_key"].tolist()[0] == "001"
+    assert table["study_key"].isna().tolist() == [False, True]
+
+
+def test_the_message_names_the_parameter(tmp_path: Path) -> None:
+    with pytest.raises(LabelTableError, match=r"'validation' is not a file .*--params=validation=PATH"):
+        read_predictions(tmp_path / "none.csv", "validation")

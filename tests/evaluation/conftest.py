@@ -9,6 +9,9 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from hyperct_pipeline.evaluation.assess_settings import RecalibrationConfig
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
+from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig
 from hyperct_pipeline.volumes.store import StoredVolume
 
@@ -44,6 +47,14 @@ def predictions() -> pd.DataFrame:
         probability_calibrated=np.nan,
         model_id="m1",
     )
+
+
+@pytest.fixture
+def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The test rows, recalibrated and with thresholds from the validation rows, checked."""
+    validation = predictions[predictions["split"] == "validation"]
+    scored = apply_calibration(predictions, fit_calibration(validation, RecalibrationConfig()))
+    return of_split(checked_predictions(scored), "test")
 
 
 class PlantedModel:

@@ -5,26 +5,25 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy.stats import binomtest
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.evaluation.assessment import AssessConfig, metrics_table, primary_metrics
-from hyperct_pipeline.evaluation.predictions import checked_predictions, of_split
-from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessment import MACRO_RULE, assess, primary_metrics
+from hyperct_pipeline.evaluation.recalibration import fit_calibration
+from hyperct_pipeline.evaluation.task_rows import groups_of
+from hyperct_pipeline.metrics.bootstrap import patient_counts
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
 CONFIG = AssessConfig(bootstrap_draws=100)
 
 
-@pytest.fixture
-def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
-    scored = apply_calibration(predictions, fit_calibration(predictions, 10))
-    return of_split(checked_predictions(scored), "test")
+def metrics_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
+    return assess(table, groups_of(table, groups), config).metrics
 
 
 @pytest.fixture
 def full(assessed: pd.DataFrame) -> pd.DataFrame:
-    return metrics_table(assessed, GROUPS, CONFIG)
+    return metrics_of(assessed, GROUPS, CONFIG)
 
 
 def _cell(frame: pd.DataFrame, task: str, metric: str, cohort: str = "all") -> "pd.Series[float]":
@@ -79,11 +78,11 @@ def test_macro_is_the_mean_of_defined_tasks(full: pd.DataFrame) -> None:
 
 
 def test_primary_metrics_are_one_row_per_task_and_metric(full: pd.DataFrame) -> None:
-    primary = primary_metrics(full)
+    primary = primary_metrics(full, "hyperct")
     assert not primary.duplicated(["task", "metric"]).any()
     macro = ["macro_radiological", "macro_cardiac", "macro_all"]
     assert list(dict.fromkeys(primary["task"])) == [*GROUPS, *macro]
-    assert list(primary.columns) == ["task", "metric", "value", "status"]
+    assert list(primary.columns) == ["task", "metric", "value", "status", "note"]
     value = primary.set_index(["task", "metric"])["value"]
     areas = [value[task, "auc"] for task in ("nodule", "effusion")]
     assert value["macro_all", "auc"] == pytest.approx(np.mean(areas))
@@ -102,25 +101,30 @@ def test_primary_metrics_are_one_row_per_task_and_metric(full: pd.DataFrame) -> 
     assert expected <= set(nodule.index)
 
 
-def test_a_task_outside_the_catalogue_is_refused(assessed: pd.DataFrame) -> None:
-    with pytest.raises(ConfigError, match="dilated"):
-        metrics_table(assessed, {k: v for k, v in GROUPS.items() if k != "dilated"}, CONFIG)
+def test_a_task_outside_the_catalogue_is_assessed_as_other(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    known = {task: group for task, group in GROUPS.items() if task != "nodule"}
+    table = metrics_of(assessed, known, CONFIG)
+    assert set(table.loc[table["task"] == "nodule", "group"]) == {"other"}
+    assert _cell(table, "nodule", "auc")["value"] == _cell(full, "nodule", "auc")["value"]
+    # it counts in the mean of all tasks and in that of no group
+    assert _cell(table, "macro_all", "auc")["value"] == _cell(full, "macro_all", "auc")["value"]
+    assert _cell(table, "macro_radiological", "n_tasks_defined")["value"] == 1
 
 
 def test_same_table_same_numbers(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(metrics_table(assessed, GROUPS, CONFIG), full)
+    pd.testing.assert_frame_equal(metrics_of(assessed, GROUPS, CONFIG), full)
 
 
 def test_limits_that_are_undefined_stay_numbers_that_are_missing(assessed: pd.DataFrame) -> None:
     constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
-    table = metrics_table(constant, GROUPS, CONFIG)
+    table = metrics_of(constant, GROUPS, CONFIG)
     for cohort in ("all", "internal_test"):
         auc = _cell(table, "nodule", "auc", cohort)
         assert auc["value"] == 0.5
         assert np.isnan(auc["ci_low"]) and np.isnan(auc["ci_high"])
         assert (auc["ci_method"], auc["status"]) == ("undefined_variance", "ok")
     assert table["ci_low"].dtype == np.float64
-    primary = primary_metrics(table).set_index(["task", "metric"])["value"]
+    primary = primary_metrics(table, "hyperct").set_index(["task", "metric"])["value"]
     assert np.isnan(primary["nodule", "auc_ci_low"])
 
 
@@ -148,8 +152,14 @@ def test_configurations_at_the_limits_are_accepted() -> None:
     assert AssessConfig(confidence_level=0.975).level_text == "97.5 %"
 
 
+def _fitted(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
+    validation = predictions[predictions["split"] == "validation"]
+    tasks: dict[str, dict[str, float]] = fit_calibration(validation, RecalibrationConfig())["tasks"]
+    return tasks
+
+
 def test_calls_at_the_validation_threshold(predictions: pd.DataFrame, full: pd.DataFrame) -> None:
-    threshold = fit_calibration(predictions, 10)["nodule"]["threshold_youden"]
+    threshold = _fitted(predictions)["nodule"]["threshold_youden"]
     rows = predictions[(predictions["split"] == "test") & (predictions["task"] == "nodule")]
     rows = rows[rows["label"].notna()]
     for cohort in ("all", "internal_test", "prospective_a"):
@@ -176,7 +186,7 @@ def test_shares_of_nobody_and_without_a_threshold_are_null(assessed: pd.DataFram
         cell = _cell(full, "low_lvef", metric)  # one class on validation
         assert np.isnan(cell["value"]) and np.isnan(cell["ci_low"])
         assert (cell["ci_method"], cell["status"]) == ("undefined_no_threshold", "one_class")
-    given = metrics_table(assessed.assign(threshold_youden=1.0), GROUPS, CONFIG)
+    given = metrics_of(assessed.assign(threshold_youden=1.0), GROUPS, CONFIG)
     reasons = {task: {m: _cell(given, task, m)["ci_method"] for m in ("sensitivity", "ppv", "npv")} for task in GROUPS}
     assert reasons["nodule"] == {"sensitivity": "wilson", "ppv": "undefined_none_called", "npv": "wilson"}
     assert reasons["low_lvef"] == {
@@ -187,6 +197,63 @@ def test_shares_of_nobody_and_without_a_threshold_are_null(assessed: pd.DataFram
     assert set(reasons["dilated"].values()) == {"undefined_no_labels"}
     assert _cell(given, "nodule", "sensitivity")["value"] == 0.0
     assert _cell(given, "low_lvef", "npv")["value"] == 1.0
-    everybody = metrics_table(assessed.assign(threshold_youden=0.0), GROUPS, CONFIG)
+    everybody = metrics_of(assessed.assign(threshold_youden=0.0), GROUPS, CONFIG)
     assert _cell(everybody, "nodule", "npv")["ci_method"] == "undefined_all_called"
     assert _cell(everybody, "nodule", "sensitivity")["value"] == 1.0
+
+
+def test_every_model_of_the_table_is_assessed_on_the_same_draws(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    table = metrics_of(assessed.assign(probability_copy=assessed["probability"]), GROUPS, CONFIG)
+    copy, own = (table[table["model"] == model].reset_index(drop=True) for model in ("copy", "hyperct"))
+    pd.testing.assert_frame_equal(own, full.reset_index(drop=True))
+    shared = own[own["metric"].isin(copy["metric"].unique())].reset_index(drop=True)
+    pd.testing.assert_frame_equal(copy.assign(model="hyperct"), shared)
+    assert not set(copy["metric"]) & {"sensitivity", "threshold_youden", "brier_recalibrated"}
+
+
+def test_resampled_limits_are_percentiles_over_patients(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    rows = assessed[(assessed["task"] == "nodule")]
+    patients = pd.factorize(assessed["patient_key"])[1]
+    counts = patient_counts(len(patients), CONFIG.bootstrap_draws, np.random.default_rng(CONFIG.seed))
+    known = rows[rows["label"].notna()]
+    weight = counts[patients.get_indexer(known["patient_key"])]
+    label, risk = known["label"].to_numpy(dtype=int), known["probability"].to_numpy()
+    for metric, score in (("auprc", average_precision_score), ("brier", brier_score_loss)):
+        draws = [score(np.repeat(label, w), np.repeat(risk, w)) for w in weight.T]
+        cell = _cell(full, "nodule", metric)
+        np.testing.assert_allclose(cell[["ci_low", "ci_high"]].astype(float), np.quantile(draws, [0.025, 0.975]))
+        assert cell["ci_method"] == "patient_bootstrap"
+
+
+def test_calls_at_the_target_sensitivity_have_their_own_names(predictions: pd.DataFrame, full: pd.DataFrame) -> None:
+    threshold = _fitted(predictions)["nodule"]["threshold_target_sensitivity"]
+    rows = predictions[(predictions["split"] == "test") & (predictions["task"] == "nodule")].dropna(subset="label")
+    called, positive = rows["probability"] >= threshold, rows["label"] == 1
+    true, called_n, positive_n = (int(of.sum()) for of in (called & positive, called, positive))
+    assert _cell(full, "nodule", "threshold_target_sensitivity")["value"] == threshold
+    assert _cell(full, "nodule", "sensitivity_at_target")["value"] == true / positive_n
+    assert _cell(full, "nodule", "f1_at_target")["value"] == pytest.approx(2 * true / (called_n + positive_n))
+
+
+def test_one_patient_gives_values_without_limits(assessed: pd.DataFrame) -> None:
+    table = metrics_of(assessed.assign(patient_key="p", cohort=None), GROUPS, CONFIG)
+    for task in ("nodule", "macro_all"):
+        for metric in ("auc", "auprc", "brier"):
+            cell = _cell(table, task, metric)
+            assert np.isfinite(cell["value"]) and np.isnan(cell["ci_low"]) and np.isnan(cell["ci_high"])
+    assert set(table["cohort"]) == {"all"}
+
+
+def test_the_rule_for_undefined_tasks_stands_beside_the_mean(full: pd.DataFrame) -> None:
+    primary = primary_metrics(full, "hyperct")
+    assert set(primary.loc[primary["task"].str.startswith("macro_"), "note"]) == {MACRO_RULE}
+    parts = [_cell(full, task, "brier")["value"] for task in ("nodule", "effusion")]
+    assert _cell(full, "macro_radiological", "brier")["value"] == pytest.approx(np.mean(parts))
+
+
+def test_limits_have_rows_also_where_no_task_has_any(assessed: pd.DataFrame) -> None:
+    lone = assessed[assessed["task"] == "low_lvef"]
+    primary = primary_metrics(metrics_of(lone, GROUPS, CONFIG), "hyperct").set_index(["task", "metric"])["value"]
+    for metric in ("auc", "auc_ci_low", "auc_ci_high", "calibration_slope_ci_low", "sensitivity_ci_high"):
+        assert np.isnan(primary["low_lvef", metric])
+    assert (primary["low_lvef", "n_pos"], primary["low_lvef", "n_neg"]) == (0, 100)

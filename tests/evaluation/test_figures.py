@@ -4,20 +4,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hyperct_pipeline.evaluation import figures, lora_pca
-from hyperct_pipeline.evaluation.assessment import AssessConfig, metrics_table
+from hyperct_pipeline.evaluation import decision_figures, figures, lora_pca
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig
+from hyperct_pipeline.evaluation.assessment import assess
 from hyperct_pipeline.evaluation.examples import Example, ExplainConfig
-from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure
-from hyperct_pipeline.evaluation.net_benefit import decision_table
-from hyperct_pipeline.evaluation.predictions import of_split
-from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.group_separation import separation_table
+from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure, spread
 from hyperct_pipeline.evaluation.saliency import saliency_maps
 from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview, tile
+from hyperct_pipeline.evaluation.task_rows import groups_of
+from hyperct_pipeline.evaluation.update_grams import gram_matrices
 from hyperct_pipeline.volumes.store import StoredVolume
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
@@ -25,9 +25,12 @@ NAMES = {task: task.capitalize() for task in GROUPS}
 CONFIG = AssessConfig(bootstrap_draws=20)
 
 
-@pytest.fixture
-def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
-    return of_split(apply_calibration(predictions, fit_calibration(predictions, 10)), "test")
+def metrics_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
+    return assess(table, groups_of(table, groups), config).metrics
+
+
+def curves_of(table: pd.DataFrame, groups: dict[str, str], config: AssessConfig) -> pd.DataFrame:
+    return assess(table, groups_of(table, groups), config).curves
 
 
 def _texts(figure: Figure) -> str:
@@ -36,8 +39,8 @@ def _texts(figure: Figure) -> str:
 
 
 def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFrame) -> None:
-    table = metrics_table(assessed, GROUPS, CONFIG)
-    figure = figures.auroc_figure(table, NAMES, "validation split", "90 %")
+    table = metrics_of(assessed, GROUPS, CONFIG)
+    figure = figures.auroc_figure(table, NAMES, "validation split", AssessConfig(confidence_level=0.9))
     texts = _texts(figure)
     assert figure.axes[0].get_xlabel() == "AUROC (90 % interval, patient-clustered)"
     assert figure.axes[0].get_title(loc="left") == "Discrimination on the validation split, all cohorts together"
@@ -54,7 +57,7 @@ def test_forest_lists_undefined_tasks_and_hollows_small_ones(assessed: pd.DataFr
 
 def test_forest_says_where_there_is_no_interval(assessed: pd.DataFrame) -> None:
     constant = assessed[assessed["task"] == "nodule"].assign(probability=0.25)
-    texts = _texts(figures.auroc_figure(metrics_table(constant, GROUPS, CONFIG), NAMES, "test split", "95 %"))
+    texts = _texts(figures.auroc_figure(metrics_of(constant, GROUPS, CONFIG), NAMES, "test split", CONFIG))
     assert "0.50   n+" in texts
     assert texts.count("no interval") == 1
 
@@ -69,9 +72,9 @@ def test_calibration_has_a_panel_per_task(assessed: pd.DataFrame) -> None:
 
 
 def test_decision_panels(assessed: pd.DataFrame) -> None:
-    table = decision_table(assessed, GROUPS, CONFIG)
+    table = curves_of(assessed, GROUPS, CONFIG)
     rows = table[(table["cohort"] == "prospective_a") & (table["task"] != "effusion")]
-    figure = figures.decision_curve_figure(rows, NAMES, "prospective_a", "80 %")
+    figure = decision_figures.decision_curve_figure(rows, NAMES, "prospective_a", "80 %")
     texts = _texts(figure)
     assert "undefined: no known label" in texts
     assert "(one class)" in texts
@@ -82,13 +85,27 @@ def test_decision_panels(assessed: pd.DataFrame) -> None:
 
 def test_lora_figure_draws_every_task() -> None:
     a, b = torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2)
+    tasks = list(GROUPS)
     for second in (b, torch.zeros_like(b)):
-        grams = lora_pca.gram_matrices({"q": (a, second)}, 1.0)
-        table = lora_pca.pca_table(grams, list(GROUPS), GROUPS)
-        figure = lora_pca_figure(table, lora_pca.similarity_table(grams, list(GROUPS)), NAMES)
-        _texts(figure)
+        grams = gram_matrices({"q": (a, second)}, 1.0)
+        table = pd.concat(
+            [lora_pca.pca_table(grams, tasks, GROUPS).assign(weights=w) for w in ("trained", "untrained")]
+        )
+        separation = separation_table(grams, grams, tasks, GROUPS)
+        figure = lora_pca_figure(table, lora_pca.similarity_table(grams, tasks), separation, NAMES)
+        texts = _texts(figure)
+        assert all(name in texts for name in NAMES.values())
         points = figure.axes[0].collections[0].get_offsets()
-        np.testing.assert_allclose(points, table.loc[table["module"] == "all", ["pc1", "pc2"]])
+        own = table[(table["module"] == "all") & (table["weights"] == "trained")]
+        np.testing.assert_allclose(points, own[["pc1", "pc2"]])
+    assert "no variance" in figure.axes[0].get_title(loc="left")
+
+
+def test_labels_of_points_in_one_place_do_not_cover_each_other() -> None:
+    place = spread(np.full((6, 2), 0.5), 0.05)
+    distance = np.linalg.norm(place[:, None] - place[None], axis=2) + np.eye(6)
+    assert distance.min() > 0.03
+    assert np.linalg.norm(place - 0.5, axis=1).min() > 0.03
 
 
 def test_montage_and_overview(package: SimpleNamespace, stored: StoredVolume) -> None:
@@ -117,11 +134,11 @@ def test_slices_never_seen_are_marked_and_the_front_is_up(package: SimpleNamespa
 
 def test_a_flat_recalibration_is_not_the_decision_curve(assessed: pd.DataFrame) -> None:
     flat = assessed[assessed["task"] == "nodule"].assign(probability_calibrated=0.3)
-    table = decision_table(flat, GROUPS, CONFIG)
+    table = curves_of(flat, GROUPS, CONFIG)
     assert table["recalibration_is_flat"].all()
-    assert not decision_table(assessed, GROUPS, CONFIG)["recalibration_is_flat"].any()
+    assert not curves_of(assessed, GROUPS, CONFIG)["recalibration_is_flat"].any()
     rows = table[table["cohort"] == "all"]
-    figure = figures.decision_curve_figure(rows, NAMES, "all", "95 %")
+    figure = decision_figures.decision_curve_figure(rows, NAMES, "all", "95 %")
     assert "recalibration flat, not drawn" in _texts(figure)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert "model, recalibrated (95 % band)" not in lines

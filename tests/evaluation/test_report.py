@@ -2,20 +2,32 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation import lora_pca
-from hyperct_pipeline.evaluation.assessment import ALL, MACRO, MACRO_RULE, AssessConfig, metrics_table, primary_metrics
-from hyperct_pipeline.evaluation.net_benefit import decision_table
-from hyperct_pipeline.evaluation.predictions import of_split
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess
+from hyperct_pipeline.evaluation.failure_cases import failure_cases
+from hyperct_pipeline.evaluation.group_separation import separation_table
+from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
-from hyperct_pipeline.evaluation.report import Evidence, Pictures, ReportConfig, render_report
-from hyperct_pipeline.evaluation.report_tables import number, with_interval
+from hyperct_pipeline.evaluation.report import ReportConfig, render_report
+from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
+from hyperct_pipeline.evaluation.report_tables import number, p_value, with_interval
+from hyperct_pipeline.evaluation.reporting_checklist import CLAIM, TO_COMPLETE, TRIPOD
+from hyperct_pipeline.evaluation.run_facts import RunFacts, commit_of, run_facts
+from hyperct_pipeline.evaluation.subgroups import subgroup_tables
+from hyperct_pipeline.evaluation.task_rows import part_of
+from hyperct_pipeline.evaluation.update_grams import gram_matrices
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
 NAMES = {
@@ -40,7 +52,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
-        self._within = tag if tag in ("caption", "td", "th") else self._within
+        self._within = tag if tag in ("caption", "td", "th", "a") else self._within
         if tag == "table":
             self._caption, self._rows = "", []
         elif tag == "tr":
@@ -51,13 +63,13 @@ class Elements(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         self._within = "" if tag == self._within else self._within
         if tag == "table":
-            self.tables[self._caption] = self._rows
+            self.tables[self._caption.strip()] = self._rows
 
     def handle_data(self, data: str) -> None:
         self.text += data
         if self._within == "caption":
             self._caption += data
-        elif self._within:
+        elif self._within in ("td", "th"):
             self._rows[-1][-1] += data
 
     def row(self, caption: str, *first: str) -> dict[str, str]:
@@ -70,31 +82,72 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
+FACTS = RunFacts("2026-01-02 03:04 UTC", "0.1.0", "abc1234", "run-77", "3", "Python 3.11, numpy 2.1")
+SVG = (
+    b'<?xml version="1.0"?>\n<svg height="10pt" id="root" width="20pt"><metadata>x</metadata><style>*{}</style>'
+    b'<path id="p1"/><use href="#p1" clip-path="url(#p1)"/><text>label &lt;b&gt;</text></svg>'
+)
+CONFIG = AssessConfig(bootstrap_draws=20)
+
+
 @pytest.fixture
 def evidence(predictions: pd.DataFrame) -> Evidence:
-    config = AssessConfig(bootstrap_draws=20)
-    calibration = fit_calibration(predictions, 10)
-    assessed = of_split(apply_calibration(predictions, calibration), "test")
-    full = metrics_table(assessed, GROUPS, config)
-    curves = decision_table(assessed, GROUPS, config)
+    validation = predictions[predictions["split"] == "validation"]
+    calibration = fit_calibration(validation, RecalibrationConfig())
+    rivals = {"probability_single_task": predictions["probability"].rank(pct=True) ** 2, "site": None}
+    sexes = np.where(predictions["study_key"].str[1:].astype(int) % 3 == 0, "M", "F")
+    table = apply_calibration(predictions.assign(**rivals, sex=sexes), calibration)
+    assessed = of_split(checked_predictions(table), "test")
+    found = assess(assessed, GROUPS, CONFIG)
+    subgroups, differences = subgroup_tables(assessed, GROUPS, CONFIG)
+    whole = part_of(assessed, ALL, list(GROUPS))
+    curves = found.curves
     index = predictions.pivot_table(
         index=["study_key", "patient_key", "cohort", "split"], columns="task", values="label"
     )
     index = index.reindex(columns=list(GROUPS)).reset_index()
     index = index.assign(sex=["F", "M", None, "F"] * 40, age_years=pd.array([61, 70, None, 55] * 40, dtype="Int16"))
-    grams = lora_pca.gram_matrices({"q": (torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2))}, 1.0)
+    grams = gram_matrices({"q": (torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2))}, 1.0)
+    tasks = list(GROUPS)
     return Evidence(
         study_index=index,
-        cohort_flow=pd.DataFrame({"step": ["found", "<refused>"], "n_studies": [170, 10]}),
-        harmonization_report=pd.DataFrame({"source": ["ct_rate"], "rows": [160]}),
-        training_history={"epoch_001": {"train_loss": 0.6931, "validation_auc": None}},
+        cohort_flow=pd.DataFrame({"cohort": ["a"], "found": [170], "reasons": ["NO_SERIES;<LOCALIZER>: 2"]}),
+        harmonization_report=pd.DataFrame({"source": ["ct_rate"], "n_rows": [160]}),
+        training_history={"epoch_001": {"train_loss": 0.6931, "lr": 1.25e-5, "validation_auc": None, "settings": "s1"}},
         calibration=calibration,
-        metrics_full=full,
-        metrics=primary_metrics(full),
-        decision_curves=curves[curves["cohort"] == ALL].drop(columns="cohort"),
-        lora_pca=lora_pca.pca_table(grams, list(GROUPS), GROUPS),
+        metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
+        decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
+        assessment_facts={
+            "model_id": "m1",
+            "model": "hyperct",
+            "split": "test",
+            "studies": 100,
+            "patients": 50,
+            "tasks": tasks,
+            "recalibration": "validation table",
+        },
+        model_comparison=comparison_table(whole, GROUPS, CONFIG),
+        negative_transfer=transfer_table(whole, GROUPS, CONFIG),
+        subgroup_differences=differences,
+        failure_cases=failure_cases(assessed, GROUPS),
+        lora_pca=lora_pca.pca_table(grams, tasks, GROUPS).assign(weights="trained", model_id="m1"),
+        lora_separation=separation_table(grams, grams, tasks, GROUPS),
+        saliency_checks=pd.DataFrame(
+            {
+                "task": ["nodule"],
+                "swapped_task": ["low_lvef"],
+                "rank_correlation_randomised": [0.125],
+                "rank_correlation_swapped": [np.nan],
+            }
+        ),
+        model_description={"model_id": "m1", "training": {"settings": "s1"}},
         model_card={
-            "model_id": "abc123",
+            "model_id": "m1",
+            "intended_use": "Research.",
+            "parameters": 1234567,
+            "trained_parameters": 99,
+            "task_groups": GROUPS,
+            "preprocess_digest": "d1",
             "backbone": "vit_tiny",
             "backbone_weights": "random",
             "rank": 4,
@@ -102,107 +155,211 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
             "n_triplets": 16,
             "crop_yx": [112, 112],
             "window_hu": [-1000, 1000],
-            "training": {"epoch": 3},
+            "training": {"epoch": 3, "lr": 1.25e-5},
             "licence_notice": "",
         },
     )
 
 
+def _pictures(cohorts: tuple[str, ...] = ("prospective_a",)) -> Pictures:
+    return Pictures(SVG, PNG, SVG, PNG, dict.fromkeys(cohorts, SVG), {"single_task": SVG}, SVG, PNG)
+
+
+def _render(evidence: Evidence, config: ReportConfig | None = None, assess: AssessConfig = CONFIG) -> str:
+    return render_report(evidence, _pictures(), NAMES, config or ReportConfig(), assess, FACTS)
+
+
 @pytest.fixture
 def html(evidence: Evidence) -> str:
-    pictures = Pictures(PNG, PNG, PNG, PNG, {"prospective_a": PNG}, PNG, PNG)
-    config = ReportConfig(title="A & B <script>alert(1)</script>", limitations=("One site only.",))
-    return render_report(evidence, pictures, NAMES, config, AssessConfig())
+    return _render(evidence, ReportConfig(title="A & B <script>alert(1)</script>", limitations=("One site only.",)))
 
 
-DISCRIMINATION = {
-    "auprc": "AUPRC",
-    "prevalence": "Prevalence",
-    "sens_at_spec_90": "Sensitivity at 90 % specificity",
-    "sens_at_spec_95": "at 95 %",
-}
-SHARES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
+SHARES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV", "f1": "F1"}
 CALIBRATION = {
     "brier": "Brier",
-    "calibration_slope": "Slope",
-    "calibration_intercept": "Intercept",
-    "calibration_in_the_large": "In the large",
-    "oe_ratio": "O:E",
+    "calibration_slope": "Slope (1 is right)",
+    "calibration_intercept": "Intercept (0 is right)",
+    "calibration_in_the_large": "In the large (0 is right)",
+    "oe_ratio": "Observed / expected (1 is right)",
 }
-CALIBRATION |= {f"{metric}_recalibrated": f"{title}, recalibrated" for metric, title in CALIBRATION.items()}
+DISCRIMINATION = {
+    "auc": "AUROC",
+    "auprc": "AUPRC",
+    "sens_at_spec_90": "Sensitivity at 90 % specificity",
+    "sens_at_spec_95": "Sensitivity at 95 % specificity",
+}
+TARGET = "sensitivity of at least 90% there"
 
 
-def _interval(row: dict[str, float]) -> str:
+def _interval(row: dict[str, float], digits: int = 2) -> str:
     if np.isnan(row["value"]):
         return "\N{EN DASH}"
-    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+    if np.isnan(row["ci_low"]):
+        return f"{row['value']:.{digits}f} (interval undefined)"
+    return f"{row['value']:.{digits}f} ({row['ci_low']:.{digits}f} to {row['ci_high']:.{digits}f})"
 
 
 def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
     page = Elements(html)
     full = evidence.metrics_full
+    part = full[(full["cohort"] == ALL) & (full["subgroup"] == ALL) & (full["model"] == "hyperct")]
     shown = set()
-    for row in full[(full["cohort"] == ALL) & ~full["task"].isin(MACRO.values())].to_dict("records"):
+    for row in part[~part["task"].isin(MACRO.values())].to_dict("records"):
         metric, name = row["metric"], NAMES[row["task"]]
-        discrimination = page.row("Discrimination, test split, all cohorts", name)
-        calls = page.row("Calls at the threshold chosen on validation (Youden), all cohorts", name)
-        if metric == "auc":
-            assert discrimination["AUROC (95 % interval)"] == _interval(row)
+        base, at_target = metric.removesuffix("_at_target"), metric.endswith("_at_target")
+        discrimination = page.row("Discrimination, test split, all cohorts; 95 % intervals", name)
+        title = TARGET if at_target or metric == "threshold_target_sensitivity" else "Youden"
+        calls = page.row(f"Calls at the threshold chosen on validation ({title}), all cohorts; 95 % intervals", name)
+        if metric in DISCRIMINATION:
+            assert discrimination[DISCRIMINATION[metric]] == _interval(row)
             counts = [discrimination[column] for column in ("Positive", "Negative", "Unknown", "Patients")]
             assert counts == [str(int(row[key])) for key in ("n_pos", "n_neg", "n_unknown", "n_patients")]
-        elif metric in DISCRIMINATION:
-            assert discrimination[DISCRIMINATION[metric]] == number(row["value"])
-        elif metric in SHARES:
-            assert calls[f"{SHARES[metric]} (95 % interval)"] == _interval(row)
-        elif metric == "threshold_youden":
+        elif metric == "prevalence":
+            assert discrimination["Prevalence"] == number(row["value"], 2)
+        elif base in SHARES:
+            assert calls[SHARES[base]] == _interval(row)
+        elif metric.startswith("threshold_"):
             assert calls["Threshold"] == number(row["value"])
         else:
-            cells = page.row("Calibration, test split, all cohorts", name)
-            assert cells[CALIBRATION[metric]] == number(row["value"])
+            again = metric.endswith("_recalibrated")
+            risk = "recalibrated on validation" if again else "risk as the model gives it"
+            cells = page.row(f"Calibration, {risk}, test split, all cohorts; 95 % intervals", name)
+            base = metric.removesuffix("_recalibrated")
+            expected = number(row["value"], 2) if base == "ece" else _interval(row)
+            assert cells["ECE" if base == "ece" else CALIBRATION[base]] == expected
         shown.add(metric)
-    assert shown == {"auc", "threshold_youden", *DISCRIMINATION, *SHARES, *CALIBRATION}
+    assert set(DISCRIMINATION) | set(SHARES) | set(CALIBRATION) | {"ece", "threshold_youden", "f1_at_target"} <= shown
 
 
 def test_means_and_cohorts_stand_in_their_rows(html: str, evidence: Evidence) -> None:
     page = Elements(html)
     groups = {task: group for group, task in MACRO.items()}
-    for row in evidence.metrics_full[evidence.metrics_full["metric"] == "auc"].to_dict("records"):
+    full = evidence.metrics_full
+    rows = full[(full["metric"] == "auc") & (full["model"] == "hyperct") & (full["subgroup"] == ALL)]
+    for row in rows.to_dict("records"):
         place = "all cohorts" if row["cohort"] == ALL else row["cohort"]
         if row["task"] in groups:
-            cells = page.row("Mean AUROC by task group", place, groups[row["task"]])
+            cells = page.row("Means by task group", place, groups[row["task"]])
             assert cells["Mean AUROC (95 % interval)"] == _interval(row)
         elif row["cohort"] != ALL:
-            assert page.row("AUROC (95 % interval) by cohort", NAMES[row["task"]])[place] == _interval(row)
+            assert page.row("AUROC by cohort; 95 % intervals", NAMES[row["task"]])[place] == _interval(row)
 
 
 def test_the_calibration_methods_are_named(html: str) -> None:
     page = Elements(html)
-    methods = [page.row("Calibration, test split, all cohorts", name)["Recalibration"] for name in NAMES.values()]
+    caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
+    methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
     assert methods == ["Platt", "mean risk only", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence) -> None:
+    curves = evidence.decision_curves
+    group = ReportConfig(decision_group="radiological")
+    page = Elements(_render(evidence, group))
+    row = curves[(curves["task"] == "nodule") & (curves["threshold"] == 0.2)].iloc[0]
+    caption = "Net benefit of the model / of treating all, by risk threshold"
+    cells = page.row(caption, NAMES["nodule"])
+    assert cells["Risk"] == "recalibrated"
+    assert cells["20 %"] == f"{number(row['net_benefit_recalibrated'])} / {number(row['treat_all'])}"
+    flat = curves.assign(recalibration_is_flat=curves["task"] == "nodule")
+    cells = Elements(_render(replace(evidence, decision_curves=flat), group)).row(caption, NAMES["nodule"])
+    assert cells["Risk"] == "as given"
+    assert cells["20 %"] == f"{number(row['net_benefit'])} / {number(row['treat_all'])}"
 
 
 def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence) -> None:
     page = Elements(html)
-    curve = evidence.decision_curves
-    row = curve[(curve["task"] == "low_lvef") & (curve["threshold"] == 0.2)].iloc[0]
-    cells = page.row("Net benefit of the model / of treating all", NAMES["low_lvef"])
-    assert cells["20 %"] == f"{row['net_benefit']:.3f} / {row['treat_all']:.3f}"
     for of in evidence.lora_pca[evidence.lora_pca["module"] == "all"].to_dict("records"):
         cells = page.row("Weight updates: first components", str(of["number"]), NAMES[of["task"]])
         (first,) = [text for column, text in cells.items() if column.startswith("PC1 ")]
         assert first == f"{of['pc1']:.3f}"
-    assert page.row("Training history", "epoch_001") == {
-        "Epoch": "epoch_001",
-        "train_loss": "0.6931",
-        "validation_auc": "\N{EN DASH}",
-    }
-    assert "nan" not in page.text.lower().replace("nanometre", "")
+    history = page.row("Training history", "epoch_001")
+    assert (history["Train loss"], history["Learning rate"]) == ("0.6931", "1.25e-05")  # 0.000 would be wrong
+    row = evidence.model_comparison.set_index("task").loc["nodule"]
+    cells = page.row("Comparison on the same studies", NAMES["nodule"])
+    assert cells["AUROC of the rival"] == f"{row['auc_rival']:.2f}"
+    assert cells["p (Holm)"] == p_value(row["p_holm"])
+    assert "Do the task groups separate?" in page.tables
+    assert (
+        page.row("Sanity checks of the maps: rank correlations", NAMES["nodule"])["With an untrained model"] == "0.12"
+    )
+    assert page.row("The model", "Parameters in all")["Value"] == "1,234,567"
+    assert page.row("The epoch that was kept", "Learning rate")["Value"] == "1.25e-05"
+    flow = page.row("Studies at each step", "a")
+    assert flow == {"Cohort": "a", "Studies found": "170", "Why studies were lost": "no series; <localizer>: 2"}
+    assert "nan" not in re.sub(r"[\w]*nan[\w]+", "", page.text.lower())
 
 
-def test_an_undefined_interval_is_said() -> None:
+def test_subgroups_and_failures_are_shown_and_small_cells_are_not(html: str, evidence: Evidence) -> None:
+    page = Elements(html)
+    caption = "AUROC by sex; 95 % intervals; positive / negative"
+    assert page.row(caption, NAMES["effusion"])["F"] == "too few to show"
+    full = evidence.metrics_full
+    row = full[(full["subgroup"] == "sex: F") & (full["task"] == "nodule") & (full["metric"] == "auc")].iloc[0]
+    expected = f"{_interval(row)}; {int(row['n_pos'])} / {int(row['n_neg'])}"
+    assert page.row(caption, NAMES["nodule"])["F"] == expected
+    failures = page.tables["Most confident errors per task"]
+    assert len(failures) == 1 + len(evidence.failure_cases)
+    assert not any("s0" in cell for row in failures for cell in row)  # these keys are no pseudonyms of ours
+
+
+def test_the_page_says_when_with_what_and_of_which_model_it_was_made(html: str) -> None:
+    text = " ".join(Elements(html).text.split())
+    for told in (
+        "2026-01-02 03:04 UTC",
+        "commit abc1234",
+        "run-77",
+        "registered version 3",
+        "100 studies of 50 patients",
+    ):
+        assert told in text
+
+
+def test_parts_of_different_models_are_refused(evidence: Evidence) -> None:
+    other = {"model_id": "m2", "training": {}}
+    with pytest.raises(PackageError, match=r"different models \(model card of m1, .*model package of m2\).*evaluate"):
+        _render(replace(evidence, model_description=other))
+    with pytest.raises(PackageError, match="adapters of m9"):
+        _render(replace(evidence, lora_pca=evidence.lora_pca.assign(model_id="m9")))
+
+
+def test_parts_that_cannot_be_matched_are_marked(evidence: Evidence) -> None:
+    assert "name no model" not in _render(evidence)
+    foreign = dict(evidence.assessment_facts) | {"model_id": None, "split": None}
+    page = _render(replace(evidence, assessment_facts=foreign, calibration={}))
+    assert "The predictions that were assessed name no model" in page
+    assert "Discrimination, whole table, all cohorts" in page
+    newer = {"model_id": "m1", "training": {"settings": "s2"}}
+    assert "a training was begun after this model was made" in _render(replace(evidence, model_description=newer))
+    assert "could not be checked" in _render(replace(evidence, model_description=None))
+
+
+def test_a_table_carries_its_csv(html: str) -> None:
+    links = [a for a in Elements(html).of("a") if "download" in a]
+    assert len(links) == len(Elements(html).of("table"))
+    by_name = {str(a["download"]): str(a["href"]) for a in links}
+    content = by_name["studies_at_each_step.csv"].split("base64,")[1]
+    assert base64.b64decode(content).decode() == (
+        "Cohort,Studies found,Why studies were lost\r\na,170,no series; <localizer>: 2\r\n"
+    )
+
+
+def test_the_checklist_says_where_and_what_is_left_to_people(html: str) -> None:
+    page = Elements(html)
+    assert page.row("TRIPOD+AI and CLAIM", "TRIPOD+AI 23a")["Where"] == "Discrimination"
+    assert page.row("TRIPOD+AI and CLAIM", "TRIPOD+AI 17")["Where"] == "to complete"
+    assert page.row("TRIPOD+AI and CLAIM", "CLAIM 33")["Where"].startswith("Discrimination; to complete: ")
+    headings = {" ".join(text.split()) for text in re.findall(r"<h2[^>]*>(.*?)</h2>", html)}
+    places = {item.place for item in (*TRIPOD, *CLAIM)} - {TO_COMPLETE}
+    assert places <= headings
+
+
+def test_small_numbers_and_undefined_intervals_are_said() -> None:
     assert with_interval(0.9444, np.nan, np.nan) == "0.94 (interval undefined)"
     assert with_interval(0.9444, 0.8, 0.99) == "0.94 (0.80 to 0.99)"
     assert with_interval(np.nan, np.nan, np.nan) == "\N{EN DASH}"
+    assert [number(v) for v in (0.00049, 0.0006, 0.0, -1e-5, 3)] == ["4.90e-04", "0.001", "0.000", "-1.00e-05", "3"]
+    assert [p_value(v) for v in (0.0004, 0.05, None)] == ["< 0.001", "0.050", "\N{EN DASH}"]
 
 
 def test_nothing_is_loaded_from_anywhere(html: str) -> None:
@@ -210,9 +367,10 @@ def test_nothing_is_loaded_from_anywhere(html: str) -> None:
     for tag, attributes in elements.found:
         for key in ("src", "href", "srcset", "data", "action"):
             value = attributes.get(key)
-            assert value is None or value.startswith(("data:image/png;base64,", "#")), (tag, value)
+            allowed = ("data:image/png;base64,", "data:text/csv;charset=utf-8;base64,", "#")
+            assert value is None or value.startswith(allowed), (tag, value)
     assert not elements.of("script") and not elements.of("link")
-    assert not re.search(r"@import|url\(", html)
+    assert not re.search(r"@import|url\((?!#)", html)
     assert "default-src 'none'" in html
 
 
@@ -220,15 +378,26 @@ def test_text_from_data_is_escaped(html: str) -> None:
     assert "<script>" not in html
     assert "A &amp; B &lt;script&gt;" in html
     assert "Dilated &lt;ventricle&gt; &amp; more" in html
-    assert "&lt;refused&gt;" in html
+    assert "&lt;localizer&gt;" in html
 
 
 def test_pictures_are_inside_and_described(html: str) -> None:
-    images = Elements(html).of("img")
-    assert len(images) == 7
+    page = Elements(html)
+    images, drawings = page.of("img"), page.of("svg")
+    assert (len(images), len(drawings)) == (3, 5)
     assert all(len(image["alt"] or "") > 30 for image in images)
+    assert all(drawing["role"] == "img" and len(drawing["aria-label"] or "") > 30 for drawing in drawings)
     encoded = str(images[0]["src"]).removeprefix("data:image/png;base64,")
     assert base64.b64decode(encoded) == PNG
+
+
+def test_drawings_on_one_page_share_no_ids(html: str) -> None:
+    page = Elements(html)
+    ids = [attributes["id"] for _, attributes in page.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert 'href="#auroc_figure-p1" clip-path="url(#auroc_figure-p1)"' in html
+    assert "<metadata>" not in html and "label &lt;b&gt;" in html
+    assert all("width" not in drawing for drawing in page.of("svg"))
 
 
 def test_tables_have_headers_with_scope(html: str) -> None:
@@ -236,7 +405,7 @@ def test_tables_have_headers_with_scope(html: str) -> None:
     assert elements.of("html")[0]["lang"] == "en"
     assert all(head["scope"] in ("col", "row") for head in elements.of("th"))
     assert len(elements.of("caption")) == len(elements.of("table"))
-    targets = {str(a["href"])[1:] for a in elements.of("a")}
+    targets = {str(a["href"])[1:] for a in elements.of("a") if "download" not in a}
     assert targets <= {attributes["id"] for _, attributes in elements.found if "id" in attributes}
 
 
@@ -247,7 +416,17 @@ def test_what_must_be_said_is_said(html: str) -> None:
     assert "weights are random, not pre-trained" in text
     assert "One site only." in text
     assert "AUROC undefined: LVEF below 50 % (one class only); Dilated <ventricle> & more (no known label)." in text
-    for source in ("2604.03224", "2106.09685", "2508.10104", "1988;44:837", "1997;53:567", "2006;26:565", "1610.02391"):
+    for source in (
+        "e078378",
+        "e240300",
+        "2604.03224",
+        "2106.09685",
+        "2508.10104",
+        "1988;44:837",
+        "1997;53:567",
+        "2006;26:565",
+        "1610.02391",
+    ):
         assert source in text
 
 
@@ -260,28 +439,32 @@ def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None
 
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
     card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
-    pictures = Pictures(PNG, PNG, PNG, PNG, {}, PNG, PNG)
-    html = render_report(
-        Evidence(**vars(evidence) | {"model_card": card}), pictures, NAMES, ReportConfig(), AssessConfig()
-    )
+    no_cohort = _pictures(())
+    html = render_report(replace(evidence, model_card=card), no_cohort, NAMES, ReportConfig(), CONFIG, FACTS)
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
     assert "No cohort was named" in html
 
 
-def test_level_and_split_are_those_of_the_configuration(evidence: Evidence) -> None:
-    pictures = Pictures(PNG, PNG, PNG, PNG, {"prospective_a": PNG}, PNG, PNG)
-    assess = AssessConfig(confidence_level=0.9, split="external")
-    text = Elements(render_report(evidence, pictures, NAMES, ReportConfig(), assess)).text
+def test_level_and_split_are_those_of_the_assessment(evidence: Evidence) -> None:
+    assess_config = AssessConfig(confidence_level=0.9, split="external")
+    facts = dict(evidence.assessment_facts) | {"split": "external"}
+    text = Elements(_render(replace(evidence, assessment_facts=facts), assess=assess_config)).text
     assert "95 % interval" not in text and "95 % percentiles" not in text
     assert "test split" not in text
     for told in (
-        "Discrimination, external split, all cohorts",
-        "Calibration, external split, all cohorts",
-        "AUROC (90 % interval)",
+        "Discrimination, external split, all cohorts; 90 % intervals",
         "Mean AUROC (90 % interval)",
         "Band: 90 % percentiles",
         "negatives in the external split",
         "All cohorts of the external split together",
     ):
         assert told in text
+
+
+def test_the_commit_is_that_of_the_checkout_or_unknown(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) == "unknown"
+    facts = run_facts({"run_id": "r1", "model_id": "m", "version": "4"})
+    assert (facts.training_run, facts.model_version) == ("r1", "4")
+    assert run_facts(None).training_run == "not tracked"
+    assert "numpy" in facts.software and facts.made_at.endswith("UTC")

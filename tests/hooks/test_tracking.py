@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from hyperct_pipeline.hooks.tracked_data import flat_parameters
+from hyperct_pipeline.hooks.tracked_data import TrackedRun, flat_parameters
 from hyperct_pipeline.hooks.tracking import TrackingHook, reachable
 
 mlflow = pytest.importorskip("mlflow")
@@ -65,6 +65,23 @@ def test_a_run_carries_what_the_catalog_asks_for(hook: TrackingHook) -> None:
     assert {item.path for item in client.list_artifacts(run_id)} == {"configuration.json", "figures"}
     assert run.inputs.dataset_inputs[0].dataset.name == "index"
     assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["rows"] == 1
+
+
+def test_a_document_of_the_model_is_put_beside_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    run = TrackedRun.create("e", tmp_path, {"pipeline": "predict"}, {})
+    client = mlflow.MlflowClient()
+    model = client.create_logged_model(run.experiment_id, "hyperct", source_run_id=run.run_id)
+    client.create_registered_model("hyperct")
+    version = client.create_model_version("hyperct", f"models:/{model.model_id}", run.run_id, model_id=model.model_id)
+    link = {"run_id": run.run_id, "model_id": model.model_id, "version": str(version.version)}
+    entry = {"kind": "json", "to": "evaluation", "model_version": True}
+    linked = TrackedRun(run.run_id, run.experiment_id, link)
+    linked.log("calibration", entry, {"split_digest": "abc", "tasks": {}})
+    assert client.get_model_version("hyperct", link["version"]).tags == {"calibration.split_digest": "abc"}
+    assert "calibration.json" in {item.path for item in client.list_logged_model_artifacts(model.model_id)}
+    run.log("calibration", entry, {"split_digest": "other"})  # without a model there is nothing to add to
+    assert client.get_model_version("hyperct", link["version"]).tags == {"calibration.split_digest": "abc"}
 
 
 def test_tags_name_neither_user_nor_path(hook: TrackingHook, tmp_path: Path) -> None:

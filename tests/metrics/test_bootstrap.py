@@ -2,23 +2,33 @@
 
 import numpy as np
 
-from hyperct_pipeline.metrics.bootstrap import patient_draws, percentile_band
+from hyperct_pipeline.metrics.bootstrap import blocks, patient_counts, percentile_band, summed
 
 
-def test_studies_of_a_patient_share_their_count_and_each_draw_has_all_patients() -> None:
-    patient = np.array(["b", "a", "b", "c", "a", "b"])
-    draws = patient_draws(patient, 500, np.random.default_rng(0))
-    np.testing.assert_array_equal(draws[:, 0], draws[:, 2])
-    np.testing.assert_array_equal(draws[:, 0], draws[:, 5])
-    np.testing.assert_array_equal(draws[:, 1], draws[:, 4])
-    np.testing.assert_array_equal(draws[:, 0] + draws[:, 1] + draws[:, 3], np.full(500, 3))
-    np.testing.assert_allclose(draws.mean(axis=0), 1.0, atol=0.12)
+def test_each_draw_has_as_many_patients_as_there_are() -> None:
+    counts = patient_counts(3, 500, np.random.default_rng(0))
+    assert counts.shape == (3, 500)
+    np.testing.assert_array_equal(counts.sum(axis=0), np.full(500, 3))
+    np.testing.assert_allclose(counts.mean(axis=1), 1.0, atol=0.12)
 
 
 def test_draws_are_those_of_the_generator() -> None:
-    first, second = (patient_draws(np.arange(9), 5, np.random.default_rng(3)) for _ in range(2))
+    first, second = (patient_counts(9, 5, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    assert patient_draws([], 4, np.random.default_rng(0)).shape == (4, 0)
+    assert patient_counts(0, 4, np.random.default_rng(0)).shape == (0, 4)
+
+
+def test_blocks_are_all_draws_in_order() -> None:
+    counts = patient_counts(7, 37, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.concatenate([block for _, block in blocks(counts)], axis=1), counts)
+
+
+def test_sums_equal_those_of_repeated_studies() -> None:
+    rng = np.random.default_rng(1)
+    patient, values = rng.integers(0, 5, 12), rng.normal(size=(12, 2))
+    counts = patient_counts(5, 20, rng)
+    expected = [np.repeat(values, counts[patient, draw], axis=0).sum(axis=0) for draw in range(20)]
+    np.testing.assert_allclose(summed(values, patient, counts), expected, atol=1e-12)
 
 
 def test_band_leaves_undefined_draws_out() -> None:

@@ -93,3 +93,19 @@ def test_reliability_bins_have_equal_counts() -> None:
     np.testing.assert_allclose(curve.observed, [0.0, 0.5, 1.0])
     np.testing.assert_array_equal(curve.n, [2, 2, 2])
     assert len(c.reliability_curve([1, 0], [0.3, 0.4], 10).n) == 2
+
+
+def test_expected_calibration_error_by_hand() -> None:
+    # bins [0, .1), ..., [.9, 1]: 0.1 falls into the second, 1.0 into the last
+    label, risk = [0, 1, 1, 0, 1], [0.05, 0.1, 0.15, 0.95, 1.0]
+    expected = (abs(0.05) + abs((0.1 - 1) + (0.15 - 1)) + abs(0.95 + 0.0)) / 5
+    assert c.expected_calibration_error(label, risk) == pytest.approx(expected)
+    assert c.expected_calibration_error([], []) is None
+
+
+def test_isotonic_knots_equal_pooled_adjacent_violators() -> None:
+    # 1, 0 pool to 1/2; the knots are interpolated between and clipped outside
+    x, y = c.isotonic_knots([0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(
+        np.interp([0.0, 1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 9.0], x, y), [0, 0, 0.5, 0.5, 0.5, 0.75, 1, 1]
+    )

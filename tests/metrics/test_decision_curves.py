@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from hyperct_pipeline.metrics.bootstrap import patient_draws
-from hyperct_pipeline.metrics.decision_curves import decision_curve, percent_thresholds
+from hyperct_pipeline.metrics.decision_curves import (
+    chance_of_being_best,
+    decision_curve,
+    percent_thresholds,
+    value_of_perfect_information,
+)
 
 
 def _loop(label: np.ndarray, risk: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -42,15 +46,33 @@ def test_equals_the_loop() -> None:
     np.testing.assert_allclose(curve.treat_all, _loop(label, np.ones(300), thresholds), atol=1e-12)
 
 
-def test_band_equals_percentiles_of_resampled_loops() -> None:
-    rng = np.random.default_rng(1)
-    label, risk, patient = rng.integers(0, 2, 60), rng.random(60), rng.integers(0, 25, 60)
-    thresholds = np.array([0.1, 0.3, 0.5])
-    draws = patient_draws(patient, 40, np.random.default_rng(2))
-    curve = decision_curve(label, risk, thresholds, draws)
-    each = [_loop(np.repeat(label, w), np.repeat(risk, w), thresholds) for w in draws]
-    np.testing.assert_allclose(curve.low, np.quantile(each, 0.025, axis=0), atol=1e-12)
-    np.testing.assert_allclose(curve.high, np.quantile(each, 0.975, axis=0), atol=1e-12)
+def test_the_other_curves_by_hand() -> None:
+    # 10 studies, 4 positive; at 0.2: 3 true and 2 false calls
+    label = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    curve = decision_curve(label, [0.9, 0.5, 0.2, 0.1, 0.3, 0.2, 0.0, 0.0, 0.1, 0.1], np.array([0.2]))
+    assert (curve.true_calls.tolist(), curve.false_calls.tolist()) == ([3], [2])
+    net_benefit = 0.3 - 0.2 * 0.25
+    np.testing.assert_allclose(curve.net_benefit, [net_benefit])
+    np.testing.assert_allclose(curve.treat_all, [0.4 - 0.6 * 0.25])
+    np.testing.assert_allclose(curve.standardized, [net_benefit / 0.4])
+    # Vickers 2008: (net benefit - treat all) / odds * 100
+    np.testing.assert_allclose(curve.interventions_avoided, [(net_benefit - 0.25) / 0.25 * 100])
+    model, treat_all = curve.at_prevalence(0.1)
+    np.testing.assert_allclose(model, [0.1 * 3 / 4 - 0.9 * 2 / 6 * 0.25])
+    np.testing.assert_allclose(treat_all, [0.1 - 0.9 * 0.25])
+    np.testing.assert_allclose(curve.at_prevalence(0.4)[0], curve.net_benefit)
+
+
+def test_chance_of_being_best_and_the_value_of_knowing() -> None:
+    # three strategies, four draws, one threshold; the third draw is a tie of the first two
+    draws = np.array([[0.3, 0.1, 0.2, -0.1], [0.1, 0.2, 0.2, -0.2], [0.0, 0.0, 0.0, 0.0]])[:, :, None]
+    np.testing.assert_allclose(chance_of_being_best(draws)[:, 0], [1.5 / 4, 1.5 / 4, 1 / 4])
+    best_each, best_mean = (0.3 + 0.2 + 0.2 + 0.0) / 4, max(0.5 / 4, 0.3 / 4, 0.0)
+    np.testing.assert_allclose(value_of_perfect_information(draws), [best_each - best_mean])
+    lost = np.concatenate([draws, np.full((3, 2, 1), np.nan)], axis=1)
+    np.testing.assert_allclose(chance_of_being_best(lost), chance_of_being_best(draws))
+    np.testing.assert_allclose(value_of_perfect_information(lost), value_of_perfect_information(draws))
+    assert np.isnan(chance_of_being_best(np.full((3, 2, 1), np.nan))).all()
 
 
 def test_without_positives_the_standardized_curve_is_undefined() -> None:

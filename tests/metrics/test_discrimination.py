@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hyperct_pipeline.metrics import discrimination as d
-from hyperct_pipeline.metrics.bootstrap import patient_draws
 
 
 def _sample(seed: int, n: int = 80, ties: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -143,19 +142,6 @@ def test_interval_covers_the_truth_for_clustered_studies() -> None:
     assert 0.92 <= covered / runs <= 0.98
 
 
-def test_weighted_auroc_equals_repeated_studies() -> None:
-    label, score = _sample(11, 50)
-    draws = patient_draws(np.arange(50) // 2, 20, np.random.default_rng(1))
-    expected = [roc_auc_score(np.repeat(label, w), np.repeat(score, w)) for w in draws]
-    np.testing.assert_allclose(d.weighted_auroc(label, score, draws), expected, atol=1e-12)
-
-
-def test_weighted_auroc_without_a_class_is_nan() -> None:
-    areas = d.weighted_auroc([0, 1], [0.1, 0.2], np.array([[1, 1], [2, 0]]))
-    np.testing.assert_array_equal(areas, [1.0, np.nan])
-    assert np.isnan(d.weighted_auroc([], [], np.zeros((2, 0), dtype=int))).all()
-
-
 def test_sensitivity_at_specificity_by_hand() -> None:
     label = [0] * 10 + [1] * 4
     score = [*np.arange(10) / 10, 0.95, 0.85, 0.75, 0.05]
@@ -171,3 +157,39 @@ def test_youden_by_hand_and_none_where_nothing_beats_chance() -> None:
 
 def test_brier() -> None:
     assert d.brier([1, 0, 1], [0.8, 0.3, 1.0]) == pytest.approx((0.04 + 0.09) / 3)
+
+
+def test_target_sensitivity_is_the_highest_threshold_that_reaches_it() -> None:
+    label, score = [0, 1, 0, 1, 1, 1, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    assert d.target_sensitivity_threshold(label, score, 0.8) == 0.4  # 4 of 5
+    assert d.target_sensitivity_threshold(label, score, 0.81) == 0.2
+    assert d.target_sensitivity_threshold(label, score, 1.0) == 0.2
+    assert d.target_sensitivity_threshold([1, 1], [0.1, 0.2], 0.9) is None
+
+
+def test_the_variance_equals_the_sum_over_all_pairs_of_studies_of_a_patient() -> None:
+    # brute force: the AUROC is a mean over pairs; its variance sums products of deviations that share a patient
+    rng = np.random.default_rng(5)
+    patient = rng.integers(0, 9, 40)
+    label, score = rng.integers(0, 2, 40), np.round(rng.normal(size=40), 1)
+    positive = label == 1
+    wins = (score[positive][:, None] > score[~positive]) + 0.5 * (score[positive][:, None] == score[~positive])
+    area = wins.mean()
+    v, w = wins.mean(axis=1) - area, wins.mean(axis=0) - area
+    of_pos, of_neg = patient[positive], patient[~positive]
+    i_pos, i_neg, i_all = (len(set(group)) for group in (of_pos, of_neg, patient))
+    m, n = positive.sum(), (~positive).sum()
+
+    def pairs(a: np.ndarray, x: np.ndarray, b: np.ndarray, y: np.ndarray) -> float:
+        return sum(x[i] * y[j] for i in range(len(x)) for j in range(len(y)) if a[i] == b[j])
+
+    expected = (
+        i_pos / (i_pos - 1) * pairs(of_pos, v, of_pos, v) / m**2
+        + i_neg / (i_neg - 1) * pairs(of_neg, w, of_neg, w) / n**2
+        + 2 * i_all / (i_all - 1) * pairs(of_pos, v, of_neg, w) / (m * n)
+    )
+    half = 1.959963984540054 * np.sqrt(expected) / (area * (1 - area))
+    logit = np.log(area / (1 - area))
+    interval = d.auroc_interval(label, score, patient)
+    assert interval is not None
+    assert interval[:3] == pytest.approx((area, 1 / (1 + np.exp(half - logit)), 1 / (1 + np.exp(-half - logit))))

@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 from sklearn.metrics import roc_auc_score
 
-from hyperct_pipeline.datasets import CsvTable
-from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.evaluation.assessment import AssessConfig
+from hyperct_pipeline.datasets import CsvTable, FigureFile, PredictionsTable
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.labels.tasks import load_catalogue
 from hyperct_pipeline.pipelines.assess import create_pipeline
 
@@ -48,13 +47,20 @@ def _predictions() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _run(predictions: pd.DataFrame, folder: Path) -> dict[str, Any]:
+def _run(predictions: pd.DataFrame, folder: Path, validation: pd.DataFrame | None = None) -> dict[str, Any]:
     inputs = {
-        "predictions": predictions,
+        "predictions@assessed": predictions,
+        "params:recalibration": RecalibrationConfig(),
         "params:task_catalogue": CATALOGUE,
         "params:assess": AssessConfig(bootstrap_draws=30, reliability_bins=5),
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    validated = folder / "validation.parquet"
+    if validation is not None:
+        validation.to_parquet(validated)
+    catalog["validation_predictions"] = PredictionsTable(
+        "validation", given=str(validated) if validation is not None else None
+    )
     for name in TABLES:
         catalog[name] = CsvTable(filepath=str(folder / f"{name}.csv"))  # as in conf
     outputs = SequentialRunner().run(create_pipeline(), catalog)
@@ -89,9 +95,39 @@ def test_tables_and_figures(tmp_path: Path) -> None:
     assert isinstance(out["calibration_figure"], Figure)
 
 
-def test_a_task_outside_the_catalogue_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="snoring"):
-        _run(_predictions().replace({"task": {"lung_nodule": "snoring"}}), tmp_path)
+def test_a_task_outside_the_catalogue_keeps_its_id(tmp_path: Path) -> None:
+    out = _run(_predictions().replace({"task": {"lung_nodule": "snoring"}}), tmp_path)
+    metrics = out["metrics"].set_index(["task", "metric"])["value"]
+    assert np.isfinite(metrics["snoring", "auc"])
+    assert out["assessment_facts"]["tasks_outside_the_catalogue"] == ["snoring"]
+    assert out["metrics_full"].set_index("task").loc["snoring", "group"].unique().tolist() == ["other"]
+
+
+def test_validation_rivals_and_subgroups_reach_their_tables(tmp_path: Path) -> None:
+    table = _predictions()
+    more = table.assign(probability_single_task=1.0 - table["probability"], sex=np.where(table.index % 2, "F", "M"))
+    other = table.assign(study_key="v" + table["study_key"], patient_key="v" + table["patient_key"])
+    out = _run(more, tmp_path, other)
+    metrics = out["metrics"].set_index(["task", "metric"])["value"]
+    assert np.isfinite(metrics[TASKS[0], "sensitivity"])
+    assert np.isfinite(metrics[TASKS[0], "brier_recalibrated"])
+    assert out["assessed_calibration"]["tasks"][TASKS[0]]["method"] == "platt"
+    assert set(out["metrics_full"]["model"]) == {"hyperct", "single_task"}
+    assert "sex: F" in set(out["metrics_full"]["subgroup"])
+    assert out["negative_transfer"].set_index("task").loc[TASKS[0], "transfer"] == "positive"
+    assert list(out["comparison_figures"]) == ["single_task"]
+    assert {"as_given", "recalibrated"} == set(out["reliability"]["risk"])
+    assert (out["failure_cases"]["study_key"].isna()).all()
+
+
+def test_names_from_the_table_are_neither_paths_nor_formulas(tmp_path: Path) -> None:
+    cohorts = {"prospective_a": "prospective/../$\\frac$", "external_test": "prospective_.._$ frac$"}
+    table = _predictions().replace({"cohort": cohorts, "task": {"lung_nodule": "$x_{$ <b>"}})
+    out = _run(table.assign(**{"probability_../x": 0.5}), tmp_path)
+    assert list(out["decision_curve_figures"]) == ["prospective_frac", "prospective_frac_2"]
+    assert list(out["comparison_figures"]) == ["x"]
+    for figure in (out["auroc_figure"], out["calibration_figure"], *out["decision_curve_figures"].values()):
+        FigureFile(str(tmp_path / "drawn.png"), svg=True).save(figure)
 
 
 @pytest.mark.parametrize("env", ["base", "paper"])

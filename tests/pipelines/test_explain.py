@@ -13,7 +13,8 @@ from kedro.runner import SequentialRunner
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
-from hyperct_pipeline.evaluation.examples import ExplainConfig
+from hyperct_pipeline.errors import PackageError
+from hyperct_pipeline.evaluation.examples import ExplainConfig, check_model
 from hyperct_pipeline.labels.tasks import load_catalogue
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.pipelines.explain import create_pipeline
@@ -49,12 +50,13 @@ def outputs(tmp_path: Path) -> dict[str, Any]:
             "task": np.repeat(list(GROUPS), 2),
             "label": pd.array([1, 1, 0, 1, None, None], dtype="Int8"),
             "probability": [0.2, 0.9, 0.8, 0.1, 0.5, 0.5],
+            "model_id": _package().model_id,
         }
     )
     inputs = {
         "model_package": _package(),
         "volume_store": store,
-        "predictions": predictions,
+        "predictions@own": predictions,
         "params:task_catalogue": CATALOGUE,
         "params:explain": ExplainConfig(n_slices=4, device="cpu"),
     }
@@ -76,6 +78,23 @@ def test_saliency_of_the_chosen_studies(outputs: dict[str, Any]) -> None:
     assert titles == ["Lung nodule\np 0.90, positive", "Emphysema\np 0.10, positive", f"{_name()}\np 0.50, unknown"]
 
 
+def test_every_map_is_checked_against_an_untrained_model_and_another_task(outputs: dict[str, Any]) -> None:
+    checks = outputs["saliency_checks"].set_index("task")
+    assert checks["study_key"].tolist() == ["s2", "s2", "s1"]
+    assert checks["swapped_task"].tolist() == ["pulmonary_hypertension"] * 2 + ["lung_nodule"]
+    assert (checks["n_patches"] == 3 * 4).all()
+    # this model is untrained itself, with the starting values of the control
+    np.testing.assert_allclose(checks["rank_correlation_randomised"].astype(float), 1.0)
+    assert checks["rank_correlation_swapped"].between(-1.0, 1.0).all()
+    assert checks["rank_correlation_swapped"].min() < 0.99
+
+
+def test_predictions_of_another_model_are_not_explained() -> None:
+    check_model(pd.DataFrame({"model_id": ["m1", None]}), "m1")
+    with pytest.raises(PackageError, match=r"predictions are of model \['m2'\], the model package is m1"):
+        check_model(pd.DataFrame({"model_id": ["m2"]}), "m1")
+
+
 def _name() -> str:
     return CATALOGUE.name_of("pulmonary_hypertension")
 
@@ -90,9 +109,16 @@ def test_adapters_equal_the_materialised_updates(outputs: dict[str, Any]) -> Non
     whole = similarity[similarity["module"] == "all"]
     np.testing.assert_allclose(whole["distance"].to_numpy().reshape(3, 3), distances, atol=1e-6)
     table = outputs["lora_pca"]
-    points = table.loc[table["module"] == "all", ["pc1", "pc2"]].to_numpy()
+    points = table.loc[(table["module"] == "all") & (table["weights"] == "trained"), ["pc1", "pc2"]].to_numpy()
     np.testing.assert_allclose(np.linalg.norm(points[0] - points[2]), distances[0, 2], rtol=1e-6)
-    assert set(table["module"]) == {"all", *adapters}
+    assert set(table["module"]) == {"all", *adapters, "layer 0", "layer 1"}
+    assert set(table["model_id"]) == {_package().model_id}
+    separation = outputs["lora_separation"].set_index(["weights", "module"])
+    assert separation.loc[("trained", "all"), "n_divisions"] == 3
+    # the control has the published start, as this untrained model has
+    np.testing.assert_allclose(
+        separation.loc[("untrained", "all"), "share_between"], separation.loc[("trained", "all"), "share_between"]
+    )
     assert isinstance(outputs["lora_pca_figure"], Figure)
 
 

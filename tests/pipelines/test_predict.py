@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from scipy.special import expit
 
 from hyperct_pipeline.errors import LeakageError
+from hyperct_pipeline.evaluation.assess_settings import RecalibrationConfig
 from hyperct_pipeline.evaluation.predictions import PredictConfig
 from hyperct_pipeline.evaluation.recalibration import refuse_trained_patients
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
@@ -54,7 +55,8 @@ def _run(index: pd.DataFrame, folder: Path) -> dict[str, Any]:
         "model_package": untrained_package(backbone, model, slices, GROUPS, "d1"),
         "study_index": index,
         "volume_store": store,
-        "params:predict": PredictConfig(batch_size=2, device="cpu", min_class_count=1),
+        "params:predict": PredictConfig(batch_size=2, device="cpu"),
+        "params:recalibration": RecalibrationConfig(min_class_count=1),
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     catalog["calibration"] = JSONDataset(filepath=str(folder / "calibration.json"))  # as in conf
@@ -64,17 +66,17 @@ def _run(index: pd.DataFrame, folder: Path) -> dict[str, Any]:
 
 def test_validation_and_test_are_scored_and_recalibrated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     out = _run(_index(), tmp_path)
-    table = out["predictions"]
+    table = out["predictions@own"]
     assert list(table["study_key"]) == ["s2", "s2", "s3", "s3", "s4", "s4", "s5", "s5"]
     assert "1 studies of split test have no volume" in caplog.text
     np.testing.assert_allclose(table["probability"], expit(table["logit"]), rtol=1e-12)
     assert table["label"].isna().tolist() == [False, True] * 3 + [True, True]
-    line = out["calibration"]["nodule"]
+    line = out["calibration"]["tasks"]["nodule"]
     nodule = table[table["task"] == "nodule"]
     np.testing.assert_allclose(
         nodule["probability_calibrated"], expit(line["intercept"] + line["slope"] * nodule["logit"]), rtol=1e-12
     )
-    assert out["calibration"]["low_lvef"]["status"] == "no_labels"
+    assert out["calibration"]["tasks"]["low_lvef"]["status"] == "no_labels"
     assert table.loc[table["task"] == "low_lvef", "probability_calibrated"].isna().all()
     assert set(table["model_id"]) == {out["model_card"]["model_id"]}
 

@@ -6,16 +6,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from pydantic import TypeAdapter
 from scipy.special import expit
 
-from hyperct_pipeline.evaluation.assessment import ALL, AssessConfig, metrics_table, primary_metrics
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
+from hyperct_pipeline.evaluation.assessment import assess
+from hyperct_pipeline.evaluation.failure_cases import failure_cases
+from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.lora_pca import pca_table
-from hyperct_pipeline.evaluation.net_benefit import decision_table
+from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 from hyperct_pipeline.evaluation.report import ReportConfig
+from hyperct_pipeline.evaluation.saliency_checks import COLUMNS
+from hyperct_pipeline.evaluation.subgroups import subgroup_tables
+from hyperct_pipeline.evaluation.task_rows import part_of
+from hyperct_pipeline.evaluation.update_grams import gram_matrices
 from hyperct_pipeline.labels.tasks import load_catalogue
 from hyperct_pipeline.pipelines.report import create_pipeline
 
@@ -44,24 +53,56 @@ def test_one_page_from_what_lies_on_disk() -> None:
         threshold_youden=0.5,
     )
     config = AssessConfig(bootstrap_draws=5)
-    full, curves = metrics_table(predictions, groups, config), decision_table(predictions, groups, config)
-    gram = rng.normal(size=(len(tasks), 40))
+    checked = checked_predictions(predictions)
+    found, whole = assess(checked, groups, config), part_of(checked, ALL, list(groups))
+    full, curves = found.metrics, found.curves
+    factors = torch.randn(len(tasks), 2, 2, 4, generator=torch.Generator().manual_seed(0))
+    grams = gram_matrices({"q": (factors, factors.mT)}, 1.0)
+    _, differences = subgroup_tables(checked, groups, config)
     inputs = {
         "study_index": index.join(labels),
-        "cohort_flow": pd.DataFrame({"step": ["found"], "n": [40]}),
+        "cohort_flow": pd.DataFrame({"cohort": ["a"], "found": [40]}),
         "harmonization_report": pd.DataFrame({"source": ["ct_rate"]}),
         "training_history": {
             "epoch_000": {"epoch": 0, "settings": "new", "loss": 0.7123},
             "epoch_001": {"epoch": 1, "settings": "older", "loss": 0.6911},
         },
-        "calibration": {task: {"method": "flat"} for task in tasks},
+        "training_run": {"run_id": "run-5", "model_id": "m-1", "version": "2"},
+        "calibration": {
+            "model_id": "m1",
+            "target_sensitivity": 0.9,
+            "tasks": {task: {"method": "flat"} for task in tasks},
+        },
+        "assessed_calibration": {},
         "metrics_full": _from_csv(full),
-        "metrics": _from_csv(primary_metrics(full)),
-        "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns="cohort")),
-        "lora_pca": _from_csv(pca_table({"all": gram @ gram.T}, tasks, groups)),
+        "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns=["cohort", "model"])),
+        "assessment_facts": {
+            "model_id": "m1",
+            "model": "hyperct",
+            "split": "test",
+            "studies": 40,
+            "patients": 40,
+            "tasks": list(tasks),
+            "recalibration": "of the predictions",
+        },
+        "model_comparison": _from_csv(comparison_table(whole, groups, config)),
+        "negative_transfer": _from_csv(transfer_table(whole, groups, config)),
+        "subgroup_differences": _from_csv(differences),
+        "failure_cases": _from_csv(failure_cases(checked, groups)),
+        "lora_pca": _from_csv(pca_table(grams, tasks, groups).assign(weights="trained", model_id="m1")),
+        "lora_separation": _from_csv(separation_table({"all": grams["all"]}, {}, tasks, groups)),
+        "saliency_checks": pd.DataFrame(columns=list(COLUMNS)),
         "decision_curve_figures": {"prospective_a": PNG},
+        "comparison_figures": {},
+        "model_description": {"model_id": "m1", "training": {"settings": "new"}},
         "model_card": {
             "model_id": "m1",
+            "intended_use": "Research.",
+            "parameters": 10,
+            "trained_parameters": 5,
+            "task_groups": groups,
+            "preprocess_digest": "d1",
+            "training": {"epoch": 1},
             "backbone": "vit",
             "backbone_weights": "random",
             "rank": 2,
@@ -88,6 +129,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
     assert f"{mean['value']:.2f} ({mean['ci_low']:.2f} to {mean['ci_high']:.2f})" in html
     assert "no known label" in html
     assert html.count("flat: the prevalence for everybody") == len(tasks)
+    assert "run-5" in html and "The predictions hold one model" in html
     assert html.count("<img ") == 7
 
 

@@ -4,6 +4,7 @@ from hyperct_pipeline.datasets.checkpoints import CheckpointFolder, ModelPackage
 from hyperct_pipeline.datasets.figure import FigureFile
 from hyperct_pipeline.datasets.file_folder import FileFolder
 from hyperct_pipeline.datasets.nifti_folder import NiftiFolder
+from hyperct_pipeline.datasets.optional_json import OptionalJsonDocument
 from hyperct_pipeline.datasets.predictions_table import PredictionsTable
 from hyperct_pipeline.datasets.private_table import PrivateTable
 from hyperct_pipeline.datasets.raw_input import ArchiveFolder, RawTable, RawTables
@@ -22,6 +23,7 @@ __all__ = [
     "JsonDocument",
     "ModelPackageFolder",
     "NiftiFolder",
+    "OptionalJsonDocument",
     "PredictionsTable",
     "PrivateTable",
     "PseudonymSecret",

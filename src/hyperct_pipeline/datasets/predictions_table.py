@@ -1,59 +1,130 @@
 """The predictions that are assessed: ours, or a table that another system made."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pyarrow import ArrowException
+import pyarrow as pa
+import pyarrow.csv
+from kedro.io import AbstractDataset, DatasetError
 
-from hyperct_pipeline.datasets.study_table import StudyTable
-from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.errors import LabelTableError, MissingInputError
 
-KEYS = ("study_key", "patient_key", "cohort", "split", "task", "model_id")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
 
 
-class PredictionsTable(StudyTable):
-    """A study table; one that the user names is read in its place, and never written.
+class PredictionsTable(AbstractDataset[None, pd.DataFrame | None]):
+    """A table of predictions that is only read: the one that the user names, else our own.
 
     Args:
-        filepath: our parquet file, which is written.
-        given: a `.csv` or `.parquet` file to read instead. Its path may carry names, so messages show none of it.
-        metadata: see `StudyTable`.
+        parameter: the runtime parameter that names it; messages call the table by it.
+        filepath: our own parquet file, read where none is named; None: then there is no table.
+        given: a `.csv` or `.parquet` file. Its path may carry names, so messages show none of it.
+        metadata: see Kedro.
     """
 
-    def __init__(self, filepath: str, given: str | None = None, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath, metadata=metadata)
+    def __init__(
+        self,
+        parameter: str,
+        filepath: str | None = None,
+        given: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._parameter = parameter
+        self._own = Path(filepath) if filepath else None
         self._given = Path(given) if given else None
+        self.metadata = metadata
 
-    def load(self) -> pd.DataFrame:
-        """The table given, else our own.
+    def load(self) -> pd.DataFrame | None:
+        """The table given, else our own, else None.
 
         Raises:
             LabelTableError: the table given is not there, or not readable in the format its ending names.
+            MissingInputError: none is given, and our own has not been made yet.
         """
-        return super().load() if self._given is None else read_predictions(self._given)
+        if self._given is not None:
+            return read_predictions(self._given, self._parameter)
+        if self._own is None:
+            return None
+        if not self._own.is_file():
+            raise MissingInputError(
+                f"The table {self._parameter} does not exist yet: run `kedro run --pipeline=predict` first, or name a "
+                f"table with `--params={self._parameter}=PATH`."
+            )
+        return pd.read_parquet(self._own)
+
+    def save(self, data: None) -> None:
+        raise DatasetError("The predictions that are assessed are read, never written.")
 
     def _exists(self) -> bool:
-        return super()._exists() if self._given is None else self._given.is_file()
+        chosen = self._given or self._own
+        return chosen is None or chosen.is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return super()._describe() | {"given": self._given is not None}
+        return {"parameter": self._parameter, "given": self._given is not None}
 
 
-def read_predictions(file: Path) -> pd.DataFrame:
-    """Read a CSV (UTF-8, an empty cell is missing, keys as text) or parquet file."""
+def read_predictions(file: Path, name: str) -> pd.DataFrame:
+    """Read a CSV (UTF-8, comma, an empty cell is missing, keys as text) or parquet file.
+
+    Every row of a CSV must have as many cells as the header, and the last row must end with a line break: otherwise
+    the file may be cut off in the middle of a number.
+
+    Args:
+        file: the table.
+        name: what messages call it.
+
+    Raises:
+        LabelTableError: saying what is wrong, without the path.
+    """
     ending = file.suffix.lower()
     if not file.is_file() or ending not in (".csv", ".parquet"):
         found = f"ends in '{ending}', not .csv or .parquet" if file.is_file() else "is not a file that can be reached"
-        raise LabelTableError(f"The table 'predictions' {found}. Name it with `--params=predictions=PATH`.")
+        raise LabelTableError(f"The table '{name}' {found}. Name it with `--params={name}=PATH`.")
     try:
-        if ending == ".parquet":
-            return pd.read_parquet(file)
-        keys = dict.fromkeys(KEYS, "string")
-        return pd.read_csv(file, dtype=keys, encoding="utf-8-sig", float_precision="round_trip")
-    except (ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        return pd.read_parquet(file) if ending == ".parquet" else _read_csv(file, name)
+    except (pa.ArrowException, csv.Error, UnicodeDecodeError, OSError) as error:
         # the reader's own text may quote cells, so only the kind of error is passed on
         raise LabelTableError(
-            f"The table 'predictions' is not readable as {ending[1:]} ({type(error).__name__}): expected one row per "
-            "study and task under a header, CSV in UTF-8."
+            f"The table '{name}' is not readable as {ending[1:]} ({type(error).__name__}): expected one row per study "
+            "and task under a header, the same number of cells in every row, CSV in UTF-8 with commas. A file that "
+            "was cut off reads like this; write or copy it again."
         ) from None
+
+
+def _read_csv(file: Path, name: str) -> pd.DataFrame:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        header = next(csv.reader(stream), [])
+    if not header:
+        raise LabelTableError(f"The table '{name}' is empty: there is no header.")
+    with file.open("rb") as binary:
+        binary.seek(-1, 2)
+        if binary.read(1) not in (b"\n", b"\r"):
+            raise LabelTableError(
+                f"The table '{name}' does not end with a line break, so it may be cut off. Write or copy it again; "
+                "if it is complete, end its last line."
+            )
+    if doubled := sorted({column for column in header if header.count(column) > 1}):
+        raise LabelTableError(f"The table '{name}': columns stand twice: {doubled}")
+    table = pyarrow.csv.read_csv(
+        file,
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), null_values=list(MISSING), strings_can_be_null=True
+        ),
+    )
+    texts = {"study_key", "patient_key", "cohort", "split", "task", "model_id", "site", "sex", "scanner", "kernel"}
+    columns = {
+        column: table[column] if column.strip() in texts else _as_numbers(table[column])
+        for column in table.column_names
+    }
+    return pd.DataFrame({column: values.to_pandas() for column, values in columns.items()})
+
+
+def _as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as float64 to the last digit; as it is where a cell is no number, for the checks to count."""
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return column

@@ -6,7 +6,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.errors import ConfigError, PackageError
 from hyperct_pipeline.training.settings import DEVICE_PATTERN
 
 
@@ -40,6 +40,20 @@ class Example:
     def label_text(self) -> str:
         """The label in words."""
         return {1: "positive", 0: "negative", None: "unknown"}[self.label]
+
+
+def check_model(predictions: pd.DataFrame, model_id: str) -> None:
+    """A map explains a score only where both are of one model.
+
+    Raises:
+        PackageError: the predictions name another model.
+    """
+    others = set(predictions["model_id"].dropna()) - {model_id}
+    if others:
+        raise PackageError(
+            f"the predictions are of model {sorted(others)}, the model package is {model_id}: run "
+            "`kedro run --pipeline=predict` again"
+        )
 
 
 def choose_examples(predictions: pd.DataFrame, config: ExplainConfig) -> list[Example]:

@@ -1,4 +1,4 @@
-"""Figures of the assessment, drawn from its tables: forest of AUROCs, calibration, decision curves.
+"""Figures of the assessment, drawn from its tables: forest of AUROCs and calibration.
 
 Colours are Okabe and Ito's, which readers with any colour vision can tell apart. Figures are built without
 pyplot, so no global state and no display is needed.
@@ -12,7 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hyperct_pipeline.evaluation.assessment import ALL, MACRO, AssessConfig, known_of, part_text
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
+from hyperct_pipeline.evaluation.assessment import MACRO, part_text
+from hyperct_pipeline.evaluation.task_rows import known_of
 from hyperct_pipeline.metrics.calibration import calibration_line, reliability_curve
 
 GROUP_COLOURS = {"radiological": "#0072B2", "cardiac": "#D55E00"}
@@ -24,16 +26,17 @@ def group_colour(group: str) -> str:
     return GROUP_COLOURS.get(group, NEUTRAL)
 
 
-def auroc_figure(metrics_full: pd.DataFrame, names: Mapping[str, str], part: str, level: str) -> Figure:
+def auroc_figure(metrics_full: pd.DataFrame, names: Mapping[str, str], part: str, config: AssessConfig) -> Figure:
     """Forest of the AUROC of every task over all cohorts, grouped, with intervals and class counts.
 
     Hollow: fewer than 10 of either class. Tasks whose AUROC is undefined are listed with the reason.
 
     Args:
         part: what was assessed, as `assessment.part_text` says it.
-        level: the confidence level, such as `95 %`.
+        config: names the primary model and the confidence level.
     """
-    rows = metrics_full[(metrics_full["cohort"] == ALL) & (metrics_full["metric"] == "auc")]
+    whole = (metrics_full["cohort"] == ALL) & (metrics_full["subgroup"] == ALL)
+    rows = metrics_full[whole & (metrics_full["model"] == config.model) & (metrics_full["metric"] == "auc")]
     macro = rows[rows["task"].isin(MACRO.values())].set_index("group")
     tasks = rows[~rows["task"].isin(MACRO.values())]
     groups = list(dict.fromkeys(tasks["group"]))
@@ -54,7 +57,9 @@ def auroc_figure(metrics_full: pd.DataFrame, names: Mapping[str, str], part: str
             at += 1
         at += 1
     axes.axvline(0.5, color=NEUTRAL, lw=0.8, ls="--")
-    axes.set(xlim=(0, 1), ylim=(at - 0.5, -1), yticks=[], xlabel=f"AUROC ({level} interval, patient-clustered)")
+    axes.set(
+        xlim=(0, 1), ylim=(at - 0.5, -1), yticks=[], xlabel=f"AUROC ({config.level_text} interval, patient-clustered)"
+    )
     axes.set_title(f"Discrimination on the {part}, all cohorts together", loc="left")
     axes.spines[["left", "top", "right"]].set_visible(False)
     return figure
@@ -107,7 +112,7 @@ def _calibration_panel(axes: Axes, rows: pd.DataFrame, n_bins: int) -> None:
     axes.plot([0, 1], [0, 1], color=NEUTRAL, lw=0.8, ls="--")
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
     axes.tick_params(labelsize=7)
-    notes = [f"n {len(known.label)} (+{int(known.label.sum())})"]
+    notes = [f"n {len(known.label)}, {int(known.label.sum())} positive"]
     for risk, colour, marker in (
         (known.probability, MODEL_COLOUR, "o"),
         (known.calibrated, RECALIBRATED_COLOUR, "s"),
@@ -123,69 +128,3 @@ def _calibration_panel(axes: Axes, rows: pd.DataFrame, n_bins: int) -> None:
     if known.recalibration_is_flat:
         notes.append("recalibration flat")
     axes.text(0.03, 0.97, "\n".join(notes), transform=axes.transAxes, va="top", fontsize=7)
-
-
-def decision_curve_figure(decision_curves: pd.DataFrame, names: Mapping[str, str], title: str, level: str) -> Figure:
-    """One panel per task: acting on the model against treating all and treating none.
-
-    The recalibrated risk is drawn where there is one and it still tells patients apart. The axis is cut below so
-    that curves stay readable; how many thresholds fall under it is written in the panel.
-
-    Args:
-        decision_curves: rows of one cohort and of the tasks wanted, as `net_benefit.decision_table` makes
-        them.
-        level: the confidence level of the band, such as `95 %`.
-    """
-    tasks = list(dict.fromkeys(decision_curves["task"]))
-    columns = min(4, max(len(tasks), 1))
-    n_rows = math.ceil(max(len(tasks), 1) / columns)
-    figure = Figure(figsize=(3.4 * columns, 2.9 * n_rows + 0.9), layout="constrained")
-    panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
-    for axes, task in zip(panels, tasks, strict=False):
-        _decision_panel(axes, decision_curves[decision_curves["task"] == task], level)
-        axes.set_title(names[task], fontsize=9)
-        axes.set_xlabel("risk threshold (%)", fontsize=8)
-        axes.set_ylabel("net benefit", fontsize=8)
-    for axes in panels[len(tasks) :]:
-        axes.set_visible(False)
-    handles = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
-    figure.suptitle(title, fontsize=11)
-    return figure
-
-
-def _decision_panel(axes: Axes, rows: pd.DataFrame, level: str) -> None:
-    first = rows.iloc[0]
-    counts = f"n+ {int(first['n_pos'])}  n\N{MINUS SIGN} {int(first['n_neg'])}"
-    axes.tick_params(labelsize=8)
-    if rows["net_benefit"].isna().all():
-        axes.text(
-            0.5,
-            0.5,
-            f"undefined: no known label\n{counts}",
-            transform=axes.transAxes,
-            ha="center",
-            fontsize=8,
-        )
-        return
-    percent = rows["threshold"] * 100.0
-    prevalence = float(first["n_pos"]) / float(first["n"])
-    floor = -max(0.25 * prevalence, 0.03)
-    is_flat = bool(first["recalibration_is_flat"])
-    recalibrated = "_recalibrated" if rows["net_benefit_recalibrated"].notna().all() and not is_flat else ""
-    axes.plot(percent, rows["treat_all"], color="#D55E00", lw=1.2, ls="--", label="treat all")
-    axes.axhline(0.0, color="black", lw=1.0, ls=":", label="treat none")
-    if recalibrated:
-        axes.plot(percent, rows["net_benefit"], color=MODEL_COLOUR, lw=1.0, alpha=0.6, label="model as trained")
-    colour = RECALIBRATED_COLOUR if recalibrated else MODEL_COLOUR
-    label = f"model, recalibrated ({level} band)" if recalibrated else f"model ({level} band)"
-    low, high = rows["ci_low" + recalibrated], rows["ci_high" + recalibrated]
-    axes.fill_between(percent, low, high, color=colour, alpha=0.18, lw=0)
-    axes.plot(percent, rows["net_benefit" + recalibrated], color=colour, lw=1.6, label=label)
-    below = int((rows["net_benefit" + recalibrated] < floor).sum())
-    note = f"\n{below} thresholds below the axis" if below else ""
-    note += "\nrecalibration flat, not drawn" if is_flat else ""
-    flag = {"low_count": " (low count)", "one_class": " (one class)"}.get(str(first["status"]), "")
-    axes.text(0.97, 0.96, counts + flag + note, transform=axes.transAxes, ha="right", va="top", fontsize=7)
-    axes.set(ylim=(floor, 1.15 * max(prevalence, 0.05)), xlim=(percent.min(), percent.max()))

@@ -1,28 +1,20 @@
-"""Which tasks ask the backbone for similar changes: exact PCA of the low-rank weight updates s B A.
+"""Which tasks ask the backbone for similar changes: exact PCA and similarity of their weight updates.
 
-Only the product B A means something: A -> R A, B -> B R^-1 changes the factors and not the update. The
-updates of all sites, flattened and laid end to end, are one vector of some 10^7 entries per task. Its inner
-products need the factors alone: <B_t A_t, B_u A_u> is the sum over the elementwise product of B_t^T B_u and
-A_t A_u^T, both r x r. So the vectors are never formed, and PCA follows from the double-centred matrix of
-inner products.
-
-Shape letters: T tasks, L layers, r rank, C components.
+Shape letters: T tasks, C components.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from scipy.spatial.distance import squareform
 
+from hyperct_pipeline.evaluation.update_grams import UpdateGram
 from hyperct_pipeline.model.hyperct import HyperCT
-
-ALL_SITES = "all"
-Adapters = Mapping[str, tuple[Tensor, Tensor]]
-"""Module type -> A (T, L, r, n_in) and B (T, L, n_out, r)."""
+from hyperct_pipeline.training.checkpoint import ModelPackage
 
 
 @dataclass(frozen=True)
@@ -33,66 +25,39 @@ class Components:
     explained: NDArray[np.float64]  # (C,), share of the variance, falling; NaN where all points coincide
 
 
-def gram_matrices(adapters: Adapters, scale: float) -> dict[str, NDArray[np.float64]]:
-    """Inner products of the tasks' updates, (T, T), per module type and over all of them (`all`)."""
-    grams = {site: _site_gram(a, b) * scale**2 for site, (a, b) in adapters.items()}
-    total = np.sum(list(grams.values()), axis=0)
-    return {ALL_SITES: total} | grams
-
-
-def _site_gram(a: Tensor, b: Tensor) -> NDArray[np.float64]:
-    """Sum over layers of <B_t A_t, B_u A_u>, (T, T), in float64 on the device of the factors."""
-    n_tasks, n_layers, rank, _ = a.shape
-    gram = torch.zeros(n_tasks, n_tasks, dtype=torch.float64, device=a.device)
-    for layer in range(n_layers):
-        flat_a = a[:, layer].double().flatten(0, 1)  # (T r, n_in)
-        flat_b = b[:, layer].double().mT.flatten(0, 1)  # (T r, n_out)
-        products = (flat_a @ flat_a.mT) * (flat_b @ flat_b.mT)  # (T r, T r)
-        gram += products.reshape(n_tasks, rank, n_tasks, rank).sum(dim=(1, 3))
-    result: NDArray[np.float64] = gram.cpu().numpy()
-    return result
-
-
-def principal_components(gram: NDArray[np.float64]) -> Components:
-    """PCA from inner products, (T, T): scores, and the share of variance of every component.
+def principal_components(gram: UpdateGram) -> Components:
+    """PCA from inner products: scores, and the share of variance of every component.
 
     Signs are fixed: the largest score of a component is positive.
     """
-    n = len(gram)
+    n = len(gram.shifted)
     centring = np.eye(n) - 1.0 / n
-    values, vectors = np.linalg.eigh(centring @ gram @ centring)
+    values, vectors = np.linalg.eigh(centring @ gram.shifted @ centring)
     values = np.clip(values[::-1][: max(n - 1, 1)], 0.0, None)
     vectors = vectors[:, ::-1][:, : max(n - 1, 1)]
     scores = vectors * np.sqrt(values)
     signs = np.sign(scores[np.abs(scores).argmax(axis=0), np.arange(scores.shape[1])])
-    # what double centring leaves of identical updates is rounding error, not variance
-    if values.sum() <= 1e-12 * max(float(np.trace(gram)), np.finfo(np.float64).tiny):
+    # the mean of equal factors differs from them in the last digit; that is rounding error, not variance
+    size = max(float(np.trace(gram.plain)), np.finfo(np.float64).tiny)
+    if values.sum() <= 1e-28 * size:
         return Components(np.zeros_like(scores), np.full(len(values), np.nan))
     return Components(scores * np.where(signs == 0, 1.0, signs), values / values.sum())
 
 
-def cosines(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosine between the tasks' updates, (T, T); NaN for a task whose update is zero."""
-    norm = np.sqrt(np.diag(gram))
-    norm = np.where(norm > 0, norm, np.nan)
-    result: NDArray[np.float64] = gram / np.outer(norm, norm)
-    return result
+def control_model(package: ModelPackage) -> HyperCT:
+    """A model of the same shape that never saw a scan: what structure does the architecture alone give the updates?
+
+    Its starting values are the published ones, whose first updates are not zero; ours would leave nothing to analyse.
+    """
+    config = replace(package.model_config, init="reference")
+    return HyperCT(package.model.backbone, package.tasks, config).eval()
 
 
-def distances(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Frobenius distance between the tasks' updates, (T, T)."""
-    squared = np.diag(gram)[:, None] + np.diag(gram)[None, :] - 2.0 * gram
-    result: NDArray[np.float64] = np.sqrt(np.clip(squared, 0.0, None))
-    return result
+def pca_table(grams: Mapping[str, UpdateGram], tasks: Sequence[str], groups: Mapping[str, str]) -> pd.DataFrame:
+    """Scores of all components, one row per place (`all`, module types, layers) and task.
 
-
-def pca_table(
-    grams: Mapping[str, NDArray[np.float64]], tasks: Sequence[str], groups: Mapping[str, str]
-) -> pd.DataFrame:
-    """Scores of all components, one row per module type (`all` first) and task.
-
-    Columns: module, number (from 1, as in the figure), task, group, norm (of the update), pc1, pc2, ..., and
-    explained_pc1, ... (share of variance of the module's components, the same in each of its rows).
+    Columns: module (the place), number (from 1, as in the figure), task, group, norm (of the update), pc1, pc2, ...,
+    and explained_pc1, ... (share of variance of the place's components, the same in each of its rows).
     """
     frames = []
     for module, gram in grams.items():
@@ -104,7 +69,7 @@ def pca_table(
                 "number": range(1, len(tasks) + 1),
                 "task": list(tasks),
                 "group": [groups[task] for task in tasks],
-                "norm": np.sqrt(np.diag(gram)),
+                "norm": gram.norms,
             }
         )
         scores = pd.DataFrame(components.scores, columns=names)
@@ -113,7 +78,7 @@ def pca_table(
     return pd.concat(frames, ignore_index=True)
 
 
-def similarity_table(grams: Mapping[str, NDArray[np.float64]], tasks: Sequence[str]) -> pd.DataFrame:
+def similarity_table(grams: Mapping[str, UpdateGram], tasks: Sequence[str]) -> pd.DataFrame:
     """Cosine and distance of every pair of tasks: module, task_a, task_b, cosine, distance."""
     frames = [
         pd.DataFrame(
@@ -121,8 +86,8 @@ def similarity_table(grams: Mapping[str, NDArray[np.float64]], tasks: Sequence[s
                 "module": module,
                 "task_a": np.repeat(list(tasks), len(tasks)),
                 "task_b": np.tile(list(tasks), len(tasks)),
-                "cosine": cosines(gram).ravel(),
-                "distance": distances(gram).ravel(),
+                "cosine": gram.cosines().ravel(),
+                "distance": gram.distances().ravel(),
             }
         )
         for module, gram in grams.items()
@@ -130,9 +95,10 @@ def similarity_table(grams: Mapping[str, NDArray[np.float64]], tasks: Sequence[s
     return pd.concat(frames, ignore_index=True)
 
 
-@torch.no_grad()
-def update_grams(model: HyperCT) -> dict[str, NDArray[np.float64]]:
-    """`gram_matrices` of all tasks of a model."""
-    device = next(model.parameters()).device
-    adapters = model.eval().adapters(torch.arange(len(model.tasks), device=device))
-    return gram_matrices(adapters, model.scale)
+def linkage_order(distances: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Order of the tasks, (T,), in which similar ones stand together: leaves of average linkage."""
+    if len(distances) < 3 or not np.isfinite(distances).all() or not distances.any():
+        return np.arange(len(distances))
+    condensed = squareform(distances, checks=False)
+    result: NDArray[np.intp] = leaves_list(optimal_leaf_ordering(linkage(condensed, method="average"), condensed))
+    return result

@@ -1,4 +1,4 @@
-"""Decision curves of every cohort and task as a table.
+"""Decision curves of a task as a table, and which cohorts get a figure.
 
 A net benefit that the data cannot define is NaN beside its counts and status.
 """
@@ -10,52 +10,103 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.evaluation.assessment import AssessConfig, Known, cohorts_of, known_of, known_tasks
-from hyperct_pipeline.metrics.bootstrap import patient_draws
-from hyperct_pipeline.metrics.decision_curves import decision_curve, percent_thresholds
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
+from hyperct_pipeline.evaluation.part_draws import ScoreDraws
+from hyperct_pipeline.evaluation.task_rows import Known
+from hyperct_pipeline.metrics.bootstrap import percentile_band
+from hyperct_pipeline.metrics.decision_curves import (
+    chance_of_being_best,
+    decision_curve,
+    percent_thresholds,
+    value_of_perfect_information,
+)
+
+CURVE_COLUMNS = (
+    "net_benefit",
+    "ci_low",
+    "ci_high",
+    "standardized_net_benefit",
+    "interventions_avoided_per_100",
+    "p_best",
+    "evpi",
+    "net_benefit_stated",
+)
 
 
-def decision_table(predictions: pd.DataFrame, groups: Mapping[str, str], config: AssessConfig) -> pd.DataFrame:
-    """Net benefit of every cohort, and of all together, one row per cohort, task and threshold.
+def curve_frame(
+    known: Known,
+    scores: Mapping[str, NDArray[np.float64]],
+    draws: Mapping[str, ScoreDraws],
+    calibrated: ScoreDraws | None,
+    task: str,
+    config: AssessConfig,
+) -> pd.DataFrame:
+    """Net benefit of every model on one task, one row per model and threshold.
 
-    Columns: cohort, task, group, threshold, net_benefit with ci_low and ci_high, treat_all, treat_none,
-    standardized_net_benefit, the same of the recalibrated risk (suffix `_recalibrated`), whether recalibration
-    left one risk for everybody (recalibration_is_flat), counts and status.
-    The net benefit of a task without known labels is NaN.
+    Columns: model, threshold; `CURVE_COLUMNS` of the risk as given, and with the suffix `_recalibrated` of the
+    recalibrated risk (the primary model's alone); treat_all, treat_none; treat_all_stated and the stated_prevalence
+    itself where one is configured; recalibration_is_flat; counts and status. P(best) and EVPI are over the models of
+    the table, treating all and treating none; those of the recalibrated risk over it, treating all and treating none.
     """
-    thresholds = percent_thresholds(*config.thresholds_percent)
-    tasks = known_tasks(predictions, groups)
+    thresholds = percent_thresholds(*config.percents_of(task))
+    stated = config.stated_prevalence.get(task, np.nan)
+    primary = next(iter(draws.values()))
+    models = [of.net_benefit for of in draws.values()]
+    best, value = _among([*models, primary.treat_all])
     frames = []
-    for cohort, part in cohorts_of(predictions):
-        for task in tasks:
-            known = known_of(part[part["task"] == task])
-            place = {"cohort": cohort, "task": task, "group": groups[task], "threshold": thresholds}
-            frame = pd.DataFrame(place)
-            frames.append(frame.assign(**_columns(known, thresholds, config), **known.counts))
+    for at, (model, score) in enumerate(scores.items()):
+        own = calibrated if at == 0 else None
+        columns = _columns(known, score, thresholds, draws[model], stated, config)
+        columns |= {"p_best": best[at], "evpi": value} if len(known.label) else {}
+        second = dict.fromkeys(CURVE_COLUMNS, np.full(len(thresholds), np.nan))
+        if own is not None:
+            second = _columns(known, known.calibrated, thresholds, own, stated, config)
+            chance, worth = _among([own.net_benefit, own.treat_all])
+            second |= {"p_best": chance[0], "evpi": worth}
+        recalibrated = {f"{name}_recalibrated": second[name] for name in CURVE_COLUMNS}
+        frame = pd.DataFrame({"threshold": thresholds} | columns | recalibrated)
+        flat = known.recalibration_is_flat and at == 0
+        frame = frame.assign(model=model, stated_prevalence=stated, recalibration_is_flat=flat)
+        frames.append(frame.assign(**known.counts))
     return pd.concat(frames, ignore_index=True)
 
 
+def _among(strategies: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """P(best) of each strategy and EVPI, beside treating none, from net benefits (D, T)."""
+    stacked = np.stack([*strategies, np.where(np.isnan(strategies[0]), np.nan, 0.0)])
+    return chance_of_being_best(stacked), value_of_perfect_information(stacked)
+
+
 def _columns(
-    known: Known, thresholds: NDArray[np.float64], config: AssessConfig
-) -> dict[str, NDArray[np.float64] | float]:
-    """Curve columns of one task; NaN throughout where there is no curve."""
-    draws = patient_draws(known.patient, config.bootstrap_draws, np.random.default_rng(config.seed))
-    columns: dict[str, NDArray[np.float64] | float] = {"treat_all": np.nan, "treat_none": np.nan}
-    columns["recalibration_is_flat"] = known.recalibration_is_flat
-    for suffix, risk in (("", known.probability), ("_recalibrated", known.calibrated)):
-        names = [name + suffix for name in ("net_benefit", "ci_low", "ci_high", "standardized_net_benefit")]
-        if not len(risk) or np.isnan(risk).any():
-            columns.update(dict.fromkeys(names, np.nan))
-            continue
-        curve = decision_curve(known.label, risk, thresholds, draws, config.confidence_level)
-        values = (curve.net_benefit, curve.low, curve.high, curve.standardized)
-        columns |= {name: np.nan if v is None else v for name, v in zip(names, values, strict=True)}
-        columns |= {"treat_all": curve.treat_all, "treat_none": 0.0}
-    return columns
+    known: Known,
+    risk: NDArray[np.float64],
+    thresholds: NDArray[np.float64],
+    draws: ScoreDraws,
+    stated: float,
+    config: AssessConfig,
+) -> dict[str, NDArray[np.float64]]:
+    """Curve columns of one risk; NaN throughout where there are no labels."""
+    nothing = np.full(len(thresholds), np.nan)
+    if not len(risk):
+        return dict.fromkeys((*CURVE_COLUMNS, "treat_all", "treat_none", "treat_all_stated"), nothing)
+    curve = decision_curve(known.label, risk, thresholds)
+    low, high = percentile_band(draws.net_benefit, config.confidence_level)
+    elsewhere, all_elsewhere = curve.at_prevalence(stated)  # NaN where no prevalence is stated
+    return {
+        "net_benefit": curve.net_benefit,
+        "ci_low": low,
+        "ci_high": high,
+        "treat_all": curve.treat_all,
+        "treat_none": np.zeros(len(thresholds)),
+        "standardized_net_benefit": curve.standardized,
+        "interventions_avoided_per_100": curve.interventions_avoided,
+        "net_benefit_stated": elsewhere,
+        "treat_all_stated": all_elsewhere,
+    }
 
 
 def decision_cohorts(predictions: pd.DataFrame, config: AssessConfig) -> tuple[str, ...]:
-    """Cohorts that get a decision curve figure.
+    """Cohorts with a decision curve figure: those named, else the prospective ones, else all; `all` without cohorts.
 
     Raises:
         ConfigError: a cohort named in the configuration is not in the table.
@@ -63,4 +114,11 @@ def decision_cohorts(predictions: pd.DataFrame, config: AssessConfig) -> tuple[s
     found = sorted(set(predictions["cohort"].dropna().astype(str)))
     if strange := sorted(set(config.decision_cohorts) - set(found)):
         raise ConfigError(f"assess.decision_cohorts names {strange}; the predictions hold {found}")
-    return config.decision_cohorts or tuple(c for c in found if c.startswith("prospective"))
+    prospective = tuple(c for c in found if c.startswith("prospective"))
+    return config.decision_cohorts or prospective or tuple(found) or (ALL,)
+
+
+def drawn_tasks(curves: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Rows of the tasks of one group; of all tasks where the table has none of that group."""
+    of_group = curves[curves["group"] == group]
+    return curves if of_group.empty else of_group

@@ -1,17 +1,20 @@
 """Calibrators and thresholds: fitted on the validation split, applied everywhere, kept as JSON."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from hyperct_pipeline.errors import LeakageError
+from hyperct_pipeline.errors import LabelTableError, LeakageError
+from hyperct_pipeline.evaluation.assess_settings import RecalibrationConfig
 from hyperct_pipeline.metrics import calibration, discrimination
 
-Calibration = dict[str, dict[str, Any]]
-"""Task -> slope, intercept, threshold_youden, n, n_pos, n_unknown, split_digest, status, method."""
+Calibration = dict[str, Any]
+"""model_id, split_digest, n_studies, n_patients, target_sensitivity, and `tasks`: task -> method, slope, intercept,
+knots (isotonic only), threshold_youden, threshold_target_sensitivity, n, n_pos, n_unknown, status. Plain JSON."""
 
 
 def refuse_shared_patients(predictions: pd.DataFrame) -> None:
@@ -46,39 +49,59 @@ def refuse_trained_patients(studies: pd.DataFrame, trained_patients: Iterable[st
         )
 
 
-def fit_calibration(predictions: pd.DataFrame, min_class_count: int) -> Calibration:
-    """Per task a line on the logit and the Youden threshold on `probability`, from the validation split
-    alone.
-
-    Method `platt` with min_class_count studies of each class, or `flat` where the line would not rise with the
-    score (slope 0: everybody gets the prevalence, so nothing is left to decide by); `intercept` (slope 1) with
-    at least one of each; otherwise null with the status. A task without a calibrator keeps an unknown calibrated
-    probability.
+def refuse_other_validation(validation: pd.DataFrame, assessed: pd.DataFrame) -> None:
+    """A validation table serves only predictions of the same model on other patients.
 
     Raises:
-        LeakageError: a patient stands in the validation and in the test split.
+        LeakageError: patients or studies stand in both tables.
+        LabelTableError: both name their model, and it is not the same, or they have no task in common.
     """
-    refuse_shared_patients(predictions)
-    validation = predictions[(predictions["split"] == "validation").fillna(False)]
-    digest = split_digest(validation)
+    for key, what in (("patient_key", "patients"), ("study_key", "studies")):
+        if shared := set(validation[key]) & set(assessed[key]):
+            raise LeakageError(
+                f"validation: column {key}: {len(shared)} {what} stand in the predictions too; recalibration and "
+                "thresholds need patients who are not assessed"
+            )
+    models = [set(table["model_id"].dropna()) for table in (validation, assessed)]
+    if models[0] and models[1] and models[0] != models[1]:
+        raise LabelTableError(
+            f"validation: column model_id: {len(validation)} rows of model {sorted(models[0])}, the predictions are of "
+            f"{sorted(models[1])}"
+        )
+    if not set(validation["task"]) & set(assessed["task"]):
+        raise LabelTableError(f"validation: column task: none of its {validation['task'].nunique()} tasks is assessed")
+
+
+def fit_calibration(validation: pd.DataFrame, config: RecalibrationConfig) -> Calibration:
+    """Per task a calibrator of the logit, and two thresholds on `probability`, from validation rows alone.
+
+    Method `platt` (or `isotonic`) with the counts of each class that the configuration asks for; `flat` where
+    Platt's line would not rise with the score (slope 0: everybody gets the prevalence, so nothing is left to decide
+    by); `intercept` (slope 1) with at least one of each; otherwise null with the status. A task without a calibrator
+    keeps an unknown calibrated probability.
+    """
+    models = list(validation["model_id"].dropna().unique()) if "model_id" in validation else []
     return {
-        str(task): _fit_task(validation[validation["task"] == task], min_class_count) | {"split_digest": digest}
-        for task in predictions["task"].unique()
+        "model_id": str(models[0]) if len(models) else None,
+        "split_digest": split_digest(validation),
+        "n_studies": int(validation["study_key"].nunique()),
+        "n_patients": int(validation["patient_key"].nunique()),
+        "target_sensitivity": config.target_sensitivity,
+        "tasks": {
+            str(task): _fit_task(rows, config) for task, rows in validation.groupby("task", sort=False, observed=True)
+        },
     }
 
 
-def _fit_task(rows: pd.DataFrame, min_class_count: int) -> dict[str, Any]:
+def _fit_task(rows: pd.DataFrame, config: RecalibrationConfig) -> dict[str, Any]:
     known = rows[rows["label"].notna()]
     label = known["label"].to_numpy(dtype=np.int8)
-    score = known["logit"].to_numpy(dtype=np.float64)
+    score, probability = (known[name].to_numpy(dtype=np.float64) for name in ("logit", "probability"))
     n, n_pos = len(label), int(label.sum())
-    enough = min(n_pos, n - n_pos) >= min_class_count
-    line = calibration.platt_line(label, score) if enough else calibration.intercept_line(label, score)
-    return {
-        "method": _method(line, enough),
-        "slope": None if line is None else line.slope,
-        "intercept": None if line is None else line.intercept,
-        "threshold_youden": discrimination.youden_threshold(label, known["probability"].to_numpy()),
+    target = discrimination.target_sensitivity_threshold(label, probability, config.target_sensitivity)
+    return _calibrator(label, score, config) | {
+        "threshold_youden": discrimination.youden_threshold(label, probability),
+        "threshold_target_sensitivity": target,
         "n": n,
         "n_pos": n_pos,
         "n_unknown": len(rows) - n,
@@ -86,25 +109,55 @@ def _fit_task(rows: pd.DataFrame, min_class_count: int) -> dict[str, Any]:
     }
 
 
-def _method(line: calibration.Line | None, enough: bool) -> str | None:
+def _calibrator(label: NDArray[np.int8], score: NDArray[np.float64], config: RecalibrationConfig) -> dict[str, Any]:
+    """method, slope, intercept and knots; None where there are none."""
+    smaller = min(int(label.sum()), int((1 - label).sum()))
+    if config.method == "isotonic" and smaller >= config.isotonic_min_class_count:
+        x, y = calibration.isotonic_knots(label, score)
+        knots = {"logit": x.tolist(), "probability": y.tolist()}
+        return {"method": "isotonic", "slope": None, "intercept": None, "knots": knots}
+    enough = smaller >= config.min_class_count
+    line = calibration.platt_line(label, score) if enough else calibration.intercept_line(label, score)
     if line is None:
-        return None
-    if not enough:
-        return "intercept"
-    return "platt" if line.slope > 0 else "flat"
+        return {"method": None, "slope": None, "intercept": None, "knots": None}
+    method = "intercept" if not enough else "platt" if line.slope > 0 else "flat"
+    return {"method": method, "slope": line.slope, "intercept": line.intercept, "knots": None}
 
 
-def apply_calibration(predictions: pd.DataFrame, calibrators: Calibration) -> pd.DataFrame:
-    """A copy with probability_calibrated and the task's threshold_youden; NaN for tasks without them."""
-    calibrated, threshold = np.full(len(predictions), np.nan), np.full(len(predictions), np.nan)
-    for task, fitted in calibrators.items():
-        rows = (predictions["task"] == task).to_numpy(dtype=bool)
-        if fitted["threshold_youden"] is not None:
-            threshold[rows] = fitted["threshold_youden"]
-        if fitted["slope"] is not None:
-            line = calibration.Line(fitted["slope"], fitted["intercept"])
-            calibrated[rows] = calibration.apply_line(line, predictions["logit"].to_numpy()[rows])
-    return predictions.assign(probability_calibrated=calibrated, threshold_youden=threshold)
+def recalibrated(fitted: Mapping[str, Any], score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of logits by the calibrator of one task; NaN where it has none."""
+    if fitted["knots"] is not None:
+        result: NDArray[np.float64] = np.interp(score, fitted["knots"]["logit"], fitted["knots"]["probability"])
+        return result
+    if fitted["slope"] is None:
+        return np.full(len(score), np.nan)
+    return calibration.apply_line(calibration.Line(fitted["slope"], fitted["intercept"]), score)
+
+
+def apply_calibration(predictions: pd.DataFrame, fitted: Calibration) -> pd.DataFrame:
+    """A copy with probability_calibrated and both thresholds of the task; NaN for tasks without them.
+
+    Raises:
+        LabelTableError: calibration and predictions are of different models.
+    """
+    models = set(predictions["model_id"].dropna()) if "model_id" in predictions else set()
+    if fitted["model_id"] is not None and models - {fitted["model_id"]}:
+        raise LabelTableError(
+            f"the calibration is of model {fitted['model_id']}, the predictions are of {sorted(models)}; "
+            "run `predict` again"
+        )
+    columns = {
+        name: np.full(len(predictions), np.nan)
+        for name in ("probability_calibrated", "threshold_youden", "threshold_target_sensitivity")
+    }
+    logit = predictions["logit"].to_numpy(dtype=np.float64)
+    for task, of_task in fitted["tasks"].items():
+        rows = (predictions["task"] == task).fillna(False).to_numpy(dtype=bool)
+        columns["probability_calibrated"][rows] = recalibrated(of_task, logit[rows])
+        for name in ("threshold_youden", "threshold_target_sensitivity"):
+            if of_task[name] is not None:
+                columns[name][rows] = of_task[name]
+    return predictions.assign(**columns)
 
 
 def split_digest(rows: pd.DataFrame) -> str:

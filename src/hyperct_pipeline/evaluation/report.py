@@ -3,26 +3,26 @@
 Text and layout live in `templates/report.html.j2`; this module turns tables and figures into what it shows.
 """
 
-import base64
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from hyperct_pipeline import __version__
-from hyperct_pipeline.evaluation import report_tables as tables
-from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, AssessConfig
+from hyperct_pipeline.evaluation import report_data_tables as data_tables
+from hyperct_pipeline.evaluation import report_decision_tables as decision_tables
+from hyperct_pipeline.evaluation import report_metric_tables as metric_tables
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
+from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE
+from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
+from hyperct_pipeline.evaluation.report_pictures import picture_element
+from hyperct_pipeline.evaluation.report_tables import STATUS_TEXT, Table, frame_table
+from hyperct_pipeline.evaluation.reporting_checklist import checklist_table
+from hyperct_pipeline.evaluation.run_facts import RunFacts, notices_of, refuse_mixed_models
 
 TEMPLATES = Path(__file__).parent / "templates"
-SOFTWARE = ("torch", "timm", "SimpleITK", "pydicom", "numpy", "scipy", "pandas", "kedro", "mlflow")
 REFERENCES = (
     "HyperCT: arXiv:2604.03224 (2026). The method: a hypernetwork that emits low-rank adapters per task.",
     "Hu EJ et al. LoRA: low-rank adaptation of large language models. ICLR 2022. arXiv:2106.09685.",
@@ -33,6 +33,16 @@ REFERENCES = (
     "Platt J. Probabilistic outputs for support vector machines. Advances in large margin classifiers 1999.",
     "Vickers AJ, Elkin EB. Decision curve analysis. Med Decis Making 2006;26:565-574.",
     "Selvaraju RR et al. Grad-CAM. ICCV 2017. arXiv:1610.02391.",
+    "Wilson EB. Probable inference, the law of succession, and statistical inference. JASA 1927;22:209-212.",
+    "Liang KY, Zeger SL. Longitudinal data analysis using generalized linear models. Biometrika 1986;73:13-22.",
+    "Sadatsafavi M et al. Value-of-information analysis for external validation. Med Decis Making 2022;42:661-671.",
+    "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70.",
+    "Benjamini Y, Hochberg Y. Controlling the false discovery rate. J R Stat Soc B 1995;57:289-300.",
+    "Anderson MJ. A new method for non-parametric multivariate analysis of variance. Austral Ecol 2001;26:32-46.",
+    "Adebayo J et al. Sanity checks for saliency maps. NeurIPS 2018. arXiv:1810.03292.",
+    "Collins GS et al. TRIPOD+AI statement. BMJ 2024;385:e078378.",
+    "Tejani AS et al. Checklist for artificial intelligence in medical imaging (CLAIM): 2024 update. Radiol Artif "
+    "Intell 2024;6:e240300.",
 )
 
 
@@ -43,50 +53,31 @@ class ReportConfig:
     title: str = "HyperCT: evaluation report"
     data_description: str = ""  # one or two sentences: which patients, which scans, from where
     limitations: tuple[str, ...] = ()  # added to those the software can state
-    decision_group: str = "cardiac"  # task group in the table of net benefits
-
-
-@plain_dataclass(frozen=True)
-class Evidence:
-    """Tables that the report shows; frames as the pipelines wrote them."""
-
-    study_index: pd.DataFrame
-    cohort_flow: pd.DataFrame
-    harmonization_report: pd.DataFrame
-    training_history: Mapping[str, Mapping[str, object]]
-    calibration: Mapping[str, Mapping[str, Any]]  # as `recalibration.fit_calibration` made it
-    metrics_full: pd.DataFrame
-    metrics: pd.DataFrame
-    decision_curves: pd.DataFrame
-    lora_pca: pd.DataFrame
-    model_card: Mapping[str, Any]
-
-
-@plain_dataclass(frozen=True)
-class Pictures:
-    """Figures as PNG bytes."""
-
-    label_prevalence: bytes
-    training_curves: bytes
-    auroc: bytes
-    calibration: bytes
-    decision_curves: Mapping[str, bytes]  # cohort -> figure
-    lora_pca: bytes
-    saliency_overview: bytes
+    decision_group: str = "cardiac"  # task group in the tables of net benefits
 
 
 def render_report(
-    evidence: Evidence, pictures: Pictures, names: Mapping[str, str], config: ReportConfig, assess: AssessConfig
+    evidence: Evidence,
+    pictures: Pictures,
+    names: Mapping[str, str],
+    config: ReportConfig,
+    assess: AssessConfig,
+    facts: RunFacts,
 ) -> str:
     """The report as one HTML document; every text from data is escaped.
 
     Args:
         evidence: tables.
         pictures: figures.
-        names: task -> display name, in the order of the tables.
+        names: task -> display name, of the model's and of the assessed tasks, in the order of the tables.
         config: what only people know.
         assess: how the metrics were made.
+        facts: when and with what the report is made.
+
+    Raises:
+        PackageError: the parts are of different models.
     """
+    refuse_mixed_models(evidence.models)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -94,81 +85,108 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["png"] = png_source
+    environment.globals["picture_element"] = picture_element
+    first = next(iter(evidence.training_history.values()), {})
+    settings = first.get("settings")
     return environment.get_template("report.html.j2").render(
         config=config,
         assess=assess,
+        facts=facts,
+        assessed=evidence.assessment_facts,
+        part=evidence.part,
         card=evidence.model_card,
+        notices=notices_of(evidence.models, evidence.model_description, None if settings is None else str(settings)),
         pictures=pictures,
         tables=report_tables_of(evidence, names, config, assess),
-        summary=headline(evidence.metrics_full, assess.level_text),
-        undefined_tasks=undefined_tasks(evidence.metrics, names),
+        card_tables=data_tables.card_tables(evidence.model_card, names),
+        subgroup_tables=metric_tables.subgroup_auroc_tables(evidence.metrics_full, names, assess),
+        summary=headline(evidence.metrics_full, assess),
+        undefined_tasks=undefined_tasks(evidence.metrics_full, names, assess),
         macro_rule=MACRO_RULE,
-        limitations=[*limitations_of(evidence, assess.split), *config.limitations],
+        saliency_medians=saliency_medians(evidence.saliency_checks),
+        limitations=[*limitations_of(evidence, assess), *config.limitations],
         references=REFERENCES,
-        version=__version__,
-        software=software_versions(),
         n_studies=len(evidence.study_index),
         n_patients=evidence.study_index["patient_key"].nunique(),
     )
 
 
-def png_source(content: bytes) -> Markup:
-    """PNG bytes as the source of an image element."""
-    return Markup("data:image/png;base64,") + Markup(base64.b64encode(content).decode())
-
-
 def report_tables_of(
     evidence: Evidence, names: Mapping[str, str], config: ReportConfig, assess: AssessConfig
-) -> dict[str, tables.Table]:
+) -> dict[str, Table]:
     """Every table of the report by the name the template uses."""
-    methods = {task: fitted["method"] for task, fitted in evidence.calibration.items()}
-    card = {key: value for key, value in evidence.model_card.items() if key != "licence_notice"}
+    methods = {task: fitted["method"] for task, fitted in evidence.calibration.get("tasks", {}).items()}
+    full, part = evidence.metrics_full, evidence.part
+    target = f"sensitivity of at least {evidence.calibration.get('target_sensitivity', 0.0):.0%} there"
     return {
-        "cohorts": tables.cohort_table(evidence.study_index),
-        "flow": tables.frame_table(evidence.cohort_flow, "Studies at each step"),
-        "prevalence": tables.prevalence_table(evidence.study_index, names),
-        "harmonization": tables.frame_table(evidence.harmonization_report, "Harmonization of the label tables"),
-        "history": tables.history_table(evidence.training_history),
-        "macro": tables.macro_table(evidence.metrics_full, assess.level_text),
-        "discrimination": tables.discrimination_table(evidence.metrics_full, names, assess),
-        "by_cohort": tables.cohort_auroc_table(evidence.metrics_full, names, assess.level_text),
-        "thresholds": tables.threshold_table(evidence.metrics_full, names, assess.level_text),
-        "calibration": tables.calibration_table(evidence.metrics_full, methods, names, assess.split),
-        "decision": tables.decision_report_table(evidence.decision_curves, names, config.decision_group),
-        "lora": tables.lora_table(evidence.lora_pca, names),
-        "card": tables.facts_table(card, "Model card"),
+        "cohorts": data_tables.cohort_table(evidence.study_index),
+        "flow": data_tables.flow_table(evidence.cohort_flow),
+        "prevalence": data_tables.prevalence_table(evidence.study_index, names),
+        "harmonization": frame_table(evidence.harmonization_report, "Harmonization of the label tables"),
+        "history": data_tables.history_table(evidence.training_history),
+        "macro": metric_tables.macro_table(full, assess),
+        "discrimination": metric_tables.discrimination_table(full, names, assess, part),
+        "by_cohort": metric_tables.cohort_auroc_table(full, names, assess),
+        "youden": metric_tables.threshold_table(full, names, assess, "threshold_youden", "", "Youden"),
+        "target": metric_tables.threshold_table(
+            full, names, assess, "threshold_target_sensitivity", "_at_target", target
+        ),
+        "calibration": metric_tables.calibration_table(full, methods, names, assess, part),
+        "recalibrated": metric_tables.calibration_table(full, methods, names, assess, part, "_recalibrated"),
+        "decision": decision_tables.decision_table(evidence.decision_curves, names, config.decision_group),
+        "value": decision_tables.decision_value_table(evidence.decision_curves, names, config.decision_group),
+        "comparison": decision_tables.comparison_report_table(evidence.model_comparison, names, assess),
+        "transfer": decision_tables.transfer_report_table(evidence.negative_transfer, names, assess),
+        "differences": decision_tables.difference_table(evidence.subgroup_differences, names, assess),
+        "failures": decision_tables.failure_table(evidence.failure_cases, names),
+        "separation": decision_tables.separation_report_table(evidence.lora_separation),
+        "lora": decision_tables.lora_table(evidence.lora_pca, names),
+        "saliency": decision_tables.saliency_check_table(evidence.saliency_checks, names),
+        "checklist": checklist_table(),
     }
 
 
-def headline(metrics_full: pd.DataFrame, level: str) -> list[Sequence[str]]:
+def headline(metrics_full: pd.DataFrame, assess: AssessConfig) -> list[Sequence[str]]:
     """Mean AUROC of each task group over all cohorts: group, value with interval, tasks."""
-    return [row[1:] for row in tables.macro_table(metrics_full, level).rows if row[0] == "all cohorts"]
+    rows = metric_tables.macro_table(metrics_full, assess).rows
+    return [(row[1], row[2], row[5]) for row in rows if row[0] == "all cohorts"]
 
 
-def undefined_tasks(metrics: pd.DataFrame, names: Mapping[str, str]) -> list[tuple[str, str]]:
+def undefined_tasks(
+    metrics_full: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig
+) -> list[tuple[str, str]]:
     """Tasks without an AUROC and why."""
-    rows = _areas(metrics)
+    rows = _areas(metrics_full, assess)
     rows = rows[rows["value"].isna()]
-    return [(names[str(row["task"])], tables.STATUS_TEXT[row["status"]]) for row in rows.to_dict("records")]
+    return [(names[str(row["task"])], STATUS_TEXT[row["status"]]) for row in rows.to_dict("records")]
 
 
-def _areas(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The AUROC rows of tasks; the group means are no tasks."""
-    return metrics[(metrics["metric"] == "auc") & ~metrics["task"].isin(MACRO.values())]
+def _areas(metrics_full: pd.DataFrame, assess: AssessConfig) -> pd.DataFrame:
+    """The AUROC rows of tasks over all cohorts; the group means are no tasks."""
+    part = metric_tables.primary(metrics_full, assess)
+    return part[(part["cohort"] == ALL) & (part["metric"] == "auc") & ~part["task"].isin(MACRO.values())]
 
 
-def limitations_of(evidence: Evidence, split: str) -> list[str]:
+def saliency_medians(checks: pd.DataFrame) -> list[str]:
+    """Median rank correlations of the sanity checks, as text: untrained model, other task."""
+    columns = ("rank_correlation_randomised", "rank_correlation_swapped")
+    medians = [checks[name].astype("float64").median() for name in columns]
+    return ["undefined" if pd.isna(value) else f"{value:.2f}" for value in medians]
+
+
+def limitations_of(evidence: Evidence, assess: AssessConfig) -> list[str]:
     """What the software itself can say against the numbers."""
-    area = _areas(evidence.metrics)
+    area = _areas(evidence.metrics_full, assess)
     few, none = int((area["status"] == "low_count").sum()), int(area["value"].isna().sum())
     found = [
-        f"{few} of {len(area)} tasks have fewer than 10 positives or negatives in the {split} split, and {none} "
+        f"{few} of {len(area)} tasks have fewer than 10 positives or negatives in the {evidence.part}, and {none} "
         "have no defined AUROC; their numbers carry little weight.",
         "Echo-derived labels exist only for patients who had an echocardiogram: prevalence and net benefit are "
-        "those of referred patients, not of everyone scanned.",
+        "those of referred patients, not of everyone scanned. `assess.stated_prevalence` adds net benefits at the "
+        "prevalence of another population.",
         "Several cardiac labels share measurements (for example left atrial volume), so their results are not "
         "independent of each other.",
+        "Wilson intervals take studies as independent; where patients have several studies they are too narrow.",
         "Saliency maps show what the model used. They are no segmentation and no proof of a finding.",
     ]
     if evidence.model_card.get("backbone_weights") == "random":
@@ -178,9 +196,3 @@ def limitations_of(evidence: Evidence, split: str) -> list[str]:
             "numbers say nothing about the published method.",
         )
     return found
-
-
-def software_versions() -> str:
-    """Versions of what produced the numbers, in one line."""
-    parts = [f"{name} {version(name)}" for name in SOFTWARE]
-    return ", ".join([f"Python {platform.python_version()}", *parts])

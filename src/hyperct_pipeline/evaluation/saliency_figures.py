@@ -81,12 +81,12 @@ def saliency_figure(tiles: Sequence[Tile], name: str, window_hu: tuple[int, int]
     image = None
     for axes, part in zip(panels, tiles, strict=False):
         image = _draw(axes, part, window_hu) or image
-        axes.set_title(f"slice {part.slice_index}", fontsize=8)
+        axes.set_title(f"slice {part.slice_index}", fontsize=10)
     for axes in panels[len(tiles) :]:
         axes.set_visible(False)
     _finish(figure, panels, image, window_hu)
     score = f"probability {example.probability:.2f}, label {example.label_text}"
-    figure.suptitle(f"{name}: {score}\nstudy {example.study_key}", fontsize=11)
+    figure.suptitle(f"{name}: {score}\nstudy {example.study_key}", fontsize=12)
     return figure
 
 
@@ -99,13 +99,13 @@ def saliency_overview(tiles: Sequence[Tile], names: Mapping[str, str], window_hu
     """
     columns = min(5, max(len(tiles), 1))
     rows = math.ceil(max(len(tiles), 1) / columns)
-    figure = Figure(figsize=(2.6 * columns + 0.6, 2.95 * rows + 0.8), layout="constrained")
+    figure = Figure(figsize=(2.9 * columns + 0.6, 3.35 * rows + 0.8), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     image = None
     for axes, part in zip(panels, tiles, strict=False):
         image = _draw(axes, part, window_hu) or image
         score = f"p {part.example.probability:.2f}, {part.example.label_text}"
-        axes.set_title(f"{names[part.example.task]}\n{score}", fontsize=8)
+        axes.set_title(f"{names[part.example.task]}\n{score}", fontsize=11)
     for axes in panels[len(tiles) :]:
         axes.set_visible(False)
     _finish(figure, panels, image, window_hu)
@@ -126,7 +126,7 @@ def _draw(axes: Axes, part: Tile, window_hu: tuple[int, int]) -> AxesImage | Non
             color="white",
             ha="center",
             transform=axes.transAxes,
-            fontsize=7,
+            fontsize=9,
         )
         return None
     seen = np.ma.masked_invalid(part.saliency)
@@ -139,7 +139,7 @@ def _finish(figure: Figure, panels: NDArray[np.object_], image: AxesImage | None
     if image is not None:
         scale = ScalarMappable(norm=image.norm, cmap=image.cmap)  # the images are partly transparent
         figure.colorbar(scale, ax=list(panels), shrink=0.6, label="saliency (1 is the map's maximum)")
-    figure.supxlabel(f"{CAPTION} CT window {window_hu[0]} to {window_hu[1]} HU.", fontsize=7, wrap=True)
+    figure.supxlabel(f"{CAPTION} CT window {window_hu[0]} to {window_hu[1]} HU.", fontsize=9, wrap=True)
 
 
 @dataclass(frozen=True)

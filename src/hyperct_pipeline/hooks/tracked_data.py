@@ -32,12 +32,12 @@ BATCH = 100  # entries MLflow takes in one call
 class TrackedRun:
     """One open MLflow run, addressed by its id, so that any thread may log to it."""
 
-    def __init__(self, run_id: str, experiment_id: str, model_id: str | None) -> None:
+    def __init__(self, run_id: str, experiment_id: str, link: Mapping[str, str]) -> None:
         from mlflow import MlflowClient
 
         self.run_id = run_id
         self.experiment_id = experiment_id
-        self._model_id = model_id
+        self._link = dict(link)  # {run_id, model_id, version} of the model of this run, or empty
         self._client = MlflowClient()
 
     @classmethod
@@ -71,7 +71,7 @@ class TrackedRun:
         run = client.create_run(experiment_id, tags=tags, run_name=tags["pipeline"])
         if link:
             client.log_inputs(run.info.run_id, models=[LoggedModelInput(link["model_id"])])
-        return cls(run.info.run_id, experiment_id, link.get("model_id"))
+        return cls(run.info.run_id, experiment_id, link)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log scalar parameters one by one and all of them as `configuration.json`."""
@@ -89,7 +89,8 @@ class TrackedRun:
 
         Args:
             name: name of the dataset.
-            entry: `kind` (figure, table, text, json, metrics, history or dataset) and `to`, the artifact folder.
+            entry: `kind` (figure, table, text, json, metrics, history or dataset) and `to`, the artifact folder; a
+                json may say `model_version: true`.
             data: what the node gave.
         """
         kind, folder = entry["kind"], entry.get("to", "")
@@ -103,7 +104,7 @@ class TrackedRun:
         elif kind == "text":
             self._client.log_text(self.run_id, data, f"{target}{entry.get('suffix', '.txt')}")
         elif kind == "json":
-            self._client.log_dict(self.run_id, data, f"{target}.json")
+            self._log_json(name, entry, data, f"{target}.json")
         elif kind == "metrics":
             self._log_metrics(dict(zip(data["metric"] + "/" + data["task"], data["value"], strict=True)), step=0)
         elif kind == "history":
@@ -114,6 +115,21 @@ class TrackedRun:
         else:
             raise ValueError(f"catalog entry '{name}': unknown metadata.mlflow.kind '{kind}'")
 
+    def _log_json(self, name: str, entry: Mapping[str, Any], document: Mapping[str, Any], target: str) -> None:
+        """Log a document; one with `model_version: true` belongs to the model.
+
+        It is put beside the model's weights too, and the hash of the split it was fitted on becomes a tag of the
+        version.
+        """
+        self._client.log_dict(self.run_id, dict(document), target)
+        if not entry.get("model_version") or not self._link:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / f"{name}.json").write_text(json.dumps(document, allow_nan=False))
+            self._client.log_model_artifacts(self._link["model_id"], folder)
+        digest = str(document["split_digest"])
+        self._client.set_model_version_tag(REGISTERED_MODEL, self._link["version"], f"{name}.split_digest", digest)
+
     def _log_metrics(self, values: Mapping[str, Any], step: int) -> None:
         from mlflow.entities import Metric
 
@@ -123,7 +139,10 @@ class TrackedRun:
             for key, value in values.items()
             if isinstance(value, int | float) and not pd.isna(value) and math.isfinite(value)
         }
-        metrics = [Metric(_allowed(key), value, now, step, model_id=self._model_id) for key, value in finite.items()]
+        metrics = [
+            Metric(_allowed(key), value, now, step, model_id=self._link.get("model_id"))
+            for key, value in finite.items()
+        ]
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
 
@@ -162,7 +181,8 @@ class TrackedRun:
         version = client.create_model_version(
             REGISTERED_MODEL, f"models:/{logged.model_id}", self.run_id, model_id=logged.model_id
         )
-        return {"run_id": self.run_id, "model_id": logged.model_id, "version": str(version.version)}
+        self._link = {"run_id": self.run_id, "model_id": logged.model_id, "version": str(version.version)}
+        return self._link
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""

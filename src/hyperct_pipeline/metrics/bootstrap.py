@@ -1,27 +1,51 @@
-"""Resampling of patients, never of studies: studies of one patient are not independent."""
+"""Resampling of patients, never of studies: studies of one patient are not independent.
+
+Shape letters: n studies, P patients, D bootstrap draws.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+BLOCK = 16  # draws summed together: the running sums of a block stay near the processor
 
 
-def patient_draws(patient: ArrayLike, n_draws: int, generator: np.random.Generator) -> NDArray[np.int32]:
-    """How often each study stands in each bootstrap sample, (n_draws, n studies).
+def patient_counts(n_patients: int, n_draws: int, generator: np.random.Generator) -> NDArray[np.int32]:
+    """How often each patient stands in each bootstrap sample, (P, D).
 
-    A draw takes as many patients as there are, with replacement, and all studies of a patient share its
-    count. The same draws serve all tasks and models, so that their differences are compared within a draw.
+    A draw takes as many patients as there are, with replacement. All studies of a patient share its count, and
+    the same draws serve all tasks and models, so that their differences are compared within a draw.
     """
-    _, index = np.unique(np.asarray(patient), return_inverse=True)
-    n_patients = int(index.max()) + 1 if index.size else 0
     counts = np.zeros((n_draws, n_patients), dtype=np.int32)
     for draw in range(n_draws if n_patients else 0):
         counts[draw] = np.bincount(generator.integers(n_patients, size=n_patients), minlength=n_patients)
-    return counts[:, index.ravel()]
+    return np.ascontiguousarray(counts.T)
+
+
+def blocks(counts: NDArray[np.int32]) -> Iterator[tuple[slice, NDArray[np.int32]]]:
+    """The draws in blocks: their columns, and the counts (P, d) of these."""
+    for first in range(0, counts.shape[1], BLOCK):
+        part = slice(first, min(first + BLOCK, counts.shape[1]))
+        yield part, np.ascontiguousarray(counts[:, part])
 
 
 def percentile_band(draws: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper percentile limits over axis 0; draws that are NaN are left out, all NaN stays NaN."""
     tail = (1.0 - level) / 2.0
     empty = np.isnan(draws).all(axis=0)
+    if not np.isnan(draws).any():  # the common case, and much faster
+        low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
+        return low, high
     filled = np.where(empty, 0.0, draws)  # nanquantile warns about a column without values
     low, high = np.nanquantile(filled, [tail, 1.0 - tail], axis=0)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+
+
+def summed(values: NDArray[np.float64], patient: NDArray[np.integer], counts: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Weighted sum of something per study (n, k) in every draw, (D, k)."""
+    per_patient = np.stack([np.bincount(patient, column, minlength=len(counts)) for column in values.T], axis=1)
+    sums = np.empty((counts.shape[1], per_patient.shape[1]))
+    for part, block in blocks(counts):
+        sums[part] = block.T.astype(np.float64) @ per_patient
+    return sums

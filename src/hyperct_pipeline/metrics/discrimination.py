@@ -3,7 +3,7 @@
 Labels are arrays of 0 and 1: unknown labels are removed by the caller and counted there. A score may be a
 logit or a probability. A metric that the data cannot define is None, never 0.0 or 0.5.
 
-Shape letters: n studies, P patients, T thresholds, D bootstrap draws.
+Shape letters: n studies, T thresholds.
 """
 
 from typing import Literal, NamedTuple
@@ -101,7 +101,7 @@ def auroc_interval(label: ArrayLike, score: ArrayLike, patient: ArrayLike, level
         bound = float(((1.0 - level) / 2.0) ** (1.0 / pairs))
         low, high = (bound, 1.0) if area == 1.0 else (0.0, 1.0 - bound)
         return Interval(area, low, high, "exact_binomial")
-    variance = _clustered_variance(positive, cluster, of_positives - area, of_negatives - area)
+    variance = paired_variance(positive, cluster, of_positives - area, of_negatives - area)
     if variance is None:
         return Interval(area, None, None, "undefined_variance")
     half = float(ndtri(0.5 + level / 2.0)) * np.sqrt(variance) / (area * (1.0 - area))
@@ -109,21 +109,31 @@ def auroc_interval(label: ArrayLike, score: ArrayLike, patient: ArrayLike, level
     return Interval(area, low, high, "obuchowski_logit")
 
 
-def _clustered_variance(
+def paired_variance(
     positive: NDArray[np.bool_],
-    cluster: NDArray[np.int64],
+    patient: NDArray[np.integer],
     excess_pos: NDArray[np.float64],
     excess_neg: NDArray[np.float64],
 ) -> float | None:
-    """Obuchowski's variance of the AUROC from the placements' deviations, summed within patients.
+    """Obuchowski's variance of a mean placement from its deviations, summed within patients.
 
-    None where it is not above zero, rounding included.
+    The placements are those of one model, or the differences of two models on the same studies. None where a class
+    is seen in a single patient, and where the variance is not above zero, rounding included.
+
+    Args:
+        positive: (n,).
+        patient: (n,), any numbers, equal within a patient.
+        excess_pos: deviations of the positives, in their order.
+        excess_neg: deviations of the negatives, in their order.
     """
+    cluster = np.unique(patient, return_inverse=True)[1].ravel()
     n_clusters = int(cluster.max()) + 1
     m, n = len(excess_pos), len(excess_neg)
     sum_pos = np.bincount(cluster[positive], weights=excess_pos, minlength=n_clusters)
     sum_neg = np.bincount(cluster[~positive], weights=excess_neg, minlength=n_clusters)
     with_pos, with_neg = len(np.unique(cluster[positive])), len(np.unique(cluster[~positive]))
+    if min(with_pos, with_neg) < 2:
+        return None
     s_pos = with_pos / (with_pos - 1) / m * float(sum_pos @ sum_pos)
     s_neg = with_neg / (with_neg - 1) / n * float(sum_neg @ sum_neg)
     s_both = n_clusters / (n_clusters - 1) * float(sum_pos @ sum_neg)
@@ -131,30 +141,6 @@ def _clustered_variance(
     # deviations that should be 0 are about 1e-16 after rounding, so their squares are about 1e-32
     rounding = max(1e-12 * sum(map(abs, terms)), 1e-28)
     return sum(terms) if sum(terms) > rounding else None
-
-
-def weighted_auroc(
-    label: ArrayLike, score: ArrayLike, weights: NDArray[np.integer | np.floating]
-) -> NDArray[np.float64]:
-    """AUROC of each bootstrap draw, (D,), from study weights (D, n); NaN where a draw lost a class.
-
-    Scores are sorted once; every draw then costs O(n). Ties count half.
-    """
-    positive = known_labels(label)
-    order = np.argsort(np.asarray(score), kind="stable")
-    ordered = np.asarray(score, dtype=np.float64)[order]
-    if not len(ordered):
-        return np.full(len(weights), np.nan)
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    areas = np.empty(len(weights))
-    for draw, weight in enumerate(weights):
-        w = weight[order].astype(np.float64)
-        w_pos = np.add.reduceat(np.where(positive[order], w, 0.0), starts)
-        w_neg = np.add.reduceat(np.where(positive[order], 0.0, w), starts)
-        pairs = w_pos.sum() * w_neg.sum()
-        below = np.cumsum(w_neg) - 0.5 * w_neg
-        areas[draw] = w_pos @ below / pairs if pairs > 0 else np.nan
-    return areas
 
 
 def auprc(label: ArrayLike, score: ArrayLike) -> float | None:
@@ -221,3 +207,13 @@ def youden_threshold(label: ArrayLike, score: ArrayLike) -> float | None:
     gain = np.round(sensitivity + specificity, 12)  # equal sums may differ in the last digit
     best = float(thresholds[np.argmax(gain)])
     return best if np.isfinite(best) else None
+
+
+def target_sensitivity_threshold(label: ArrayLike, score: ArrayLike, sensitivity: float) -> float | None:
+    """Highest threshold that reaches the sensitivity asked; None with one class."""
+    positive = known_labels(label)
+    if not positive.any() or positive.all():
+        return None
+    thresholds, reached, _ = operating_points(label, score)
+    # 9 of 10 positives must count as 90 %, whatever the rounding
+    return float(thresholds[np.argmax(reached >= sensitivity - 1e-12)])

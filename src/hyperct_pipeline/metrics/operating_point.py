@@ -53,3 +53,13 @@ def wilson(count: int, total: int, level: float = 0.95) -> Proportion | None:
     half = z / shrink * float(np.sqrt(share * (1.0 - share) / total + z * z / (4.0 * total * total)))
     # a limit of exactly 0 or 1 must not be missed by the last digit
     return Proportion(share, 0.0 if count == 0 else centre - half, 1.0 if count == total else centre + half)
+
+
+def f1_interval(calls: Calls, level: float = 0.95) -> Proportion | None:
+    """F1 with Wilson's limits; None where nobody is positive and nobody is called.
+
+    F1 itself is no proportion, but J = TP / (TP + FP + FN) is one, and F1 = 2 J / (1 + J) rises with it: the
+    limits are those of J, carried over.
+    """
+    share = wilson(calls.true_positive, calls.true_positive + calls.false_positive + calls.false_negative, level)
+    return None if share is None else Proportion(*(2.0 * j / (1.0 + j) for j in share))

@@ -1,4 +1,4 @@
-"""Predictions -> metrics, decision curves, figures; works on any predictions table."""
+"""Predictions -> metrics, decision curves, comparisons, figures; works on any predictions table."""
 
 from typing import Any
 
@@ -9,26 +9,34 @@ from hyperct_pipeline.pipelines.assess import nodes
 
 def create_pipeline(**kwargs: Any) -> Pipeline:
     """Every number of the assessment, then its figures."""
-    assessed = {"assessed": "assessed", "task_catalogue": "params:task_catalogue", "config": "params:assess"}
+    parameters = {"task_catalogue": "params:task_catalogue", "config": "params:assess"}
+    assessed = {"assessed": "assessed"} | parameters
     return pipeline(
         [
             node(
                 nodes.select_assessed,
-                {"predictions": "predictions", "config": "params:assess"},
-                "assessed",
+                {"predictions": "predictions@assessed", "validation": "validation_predictions"}
+                | parameters
+                | {"recalibration": "params:recalibration"},
+                ["assessed", "assessed_calibration", "assessment_facts"],
                 name="select_assessed",
             ),
-            node(nodes.compute_metrics, assessed, ["metrics_full", "metrics"], name="compute_metrics"),
             node(
-                nodes.compute_decision_curves,
+                nodes.compute_metrics,
                 assessed,
-                ["decision_curves_full", "decision_curves"],
-                name="compute_decision_curves",
+                ["metrics_full", "metrics", "decision_curves_full", "decision_curves", "subgroup_differences"],
+                name="compute_metrics",
+            ),
+            node(
+                nodes.compare_models,
+                assessed,
+                ["model_comparison", "negative_transfer", "reliability", "failure_cases"],
+                name="compare_models",
             ),
             node(
                 nodes.draw_figures,
-                assessed | {"metrics_full": "metrics_full", "decision_curves_full": "decision_curves_full"},
-                ["auroc_figure", "calibration_figure", "decision_curve_figures"],
+                assessed | {name: name for name in ("metrics_full", "decision_curves_full", "model_comparison")},
+                ["auroc_figure", "calibration_figure", "decision_curve_figures", "comparison_figures"],
                 name="draw_assessment",
             ),
         ],

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hyperct_pipeline.evaluation.examples import ExplainConfig, choose_examples
+from hyperct_pipeline.evaluation.adapter_names import TRAINED, UNTRAINED
+from hyperct_pipeline.evaluation.examples import ExplainConfig, check_model, choose_examples
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.volumes.store import VolumeStore
 from hyperct_pipeline.volumes.volume import ScalarVolume
@@ -19,17 +20,26 @@ else:
 
 def analyse_adapters(
     model_package: ModelPackage, task_catalogue: TaskCatalogueConfig
-) -> tuple[pd.DataFrame, pd.DataFrame, Figure]:
-    """PCA and similarity of the tasks' weight updates, and their figure."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Figure]:
+    """PCA, similarity and separation of the tasks' weight updates, beside an untrained control, and their figure."""
+    from hyperct_pipeline.evaluation.group_separation import separation_table
     from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure
-    from hyperct_pipeline.evaluation.lora_pca import pca_table, similarity_table, update_grams
+    from hyperct_pipeline.evaluation.lora_pca import control_model, pca_table, similarity_table
+    from hyperct_pipeline.evaluation.update_grams import update_grams
 
-    catalogue = load_catalogue(task_catalogue)
-    grams = update_grams(model_package.model)
-    pca = pca_table(grams, model_package.tasks, model_package.task_groups)
-    similarity = similarity_table(grams, model_package.tasks)
-    names = {task: catalogue.name_of(task) for task in model_package.tasks}
-    return pca, similarity, lora_pca_figure(pca, similarity, names)
+    tasks, groups = model_package.tasks, model_package.task_groups
+    trained, untrained = update_grams(model_package.model), update_grams(control_model(model_package))
+    pca = pd.concat(
+        [
+            pca_table(grams, tasks, groups).assign(weights=w)
+            for grams, w in ((trained, TRAINED), (untrained, UNTRAINED))
+        ],
+        ignore_index=True,
+    ).assign(model_id=model_package.model_id)
+    similarity = similarity_table(trained, tasks)
+    separation = separation_table(trained, untrained, tasks, groups)
+    names = _names(model_package, task_catalogue)
+    return pca, similarity, separation, lora_pca_figure(pca, similarity, separation, names)
 
 
 def explain_studies(
@@ -38,16 +48,33 @@ def explain_studies(
     predictions: pd.DataFrame,
     task_catalogue: TaskCatalogueConfig,
     config: ExplainConfig,
-) -> tuple[dict[str, ScalarVolume], dict[str, Figure], Figure]:
-    """Saliency maps of the chosen studies, their montages, and one overview of all tasks."""
+) -> tuple[dict[str, ScalarVolume], dict[str, Figure], Figure, pd.DataFrame]:
+    """Saliency maps of the chosen studies, their montages, one overview of all tasks, and the maps' sanity checks.
+
+    Raises:
+        PackageError: the predictions are of another model.
+    """
+    from hyperct_pipeline.evaluation.lora_pca import control_model
+    from hyperct_pipeline.evaluation.saliency_checks import COLUMNS, saliency_check
     from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview
     from hyperct_pipeline.training.device import device_of
 
-    catalogue = load_catalogue(task_catalogue)
-    names = {task: catalogue.name_of(task) for task in model_package.tasks}
-    examples = choose_examples(predictions, config)
-    shown = list(explained(model_package, volume_store, examples, names, device_of(config.device), config))
+    names = _names(model_package, task_catalogue)
+    check_model(predictions, model_package.model_id)
+    examples, device = choose_examples(predictions, config), device_of(config.device)
+    shown = list(explained(model_package, volume_store, examples, names, device, config))
     first = {part.peak.example.task: part.peak for part in reversed(shown)}
     overview = saliency_overview([first[t] for t in names if t in first], names, config.display_window_hu)
+    control, checks = control_model(model_package), []
+    for example in examples:
+        check = saliency_check(model_package, control, volume_store.get(example.study_key), example.task, device)
+        checks.append(check.row(example.study_key, example.task))
     volumes = {part.peak.example.name: part.volume for part in shown}
-    return volumes, {part.peak.example.name: part.figure for part in shown}, overview
+    montages = {part.peak.example.name: part.figure for part in shown}
+    return volumes, montages, overview, pd.DataFrame(checks, columns=list(COLUMNS))
+
+
+def _names(model_package: ModelPackage, task_catalogue: TaskCatalogueConfig) -> dict[str, str]:
+    """Task of the model -> display name; a task that the catalogue no longer knows is shown by its id."""
+    catalogue = load_catalogue(task_catalogue)
+    return {task: catalogue.name_of(task) if task in catalogue.ids else task for task in model_package.tasks}

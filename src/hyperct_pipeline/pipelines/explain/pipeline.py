@@ -14,7 +14,7 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
             node(
                 nodes.analyse_adapters,
                 {"model_package": "model_package", "task_catalogue": "params:task_catalogue"},
-                ["lora_pca", "lora_similarity", "lora_pca_figure"],
+                ["lora_pca", "lora_similarity", "lora_separation", "lora_pca_figure"],
                 name="analyse_adapters",
             ),
             node(
@@ -22,11 +22,11 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
                 {
                     "model_package": "model_package",
                     "volume_store": "volume_store",
-                    "predictions": "predictions",
+                    "predictions": "predictions@own",
                     "task_catalogue": "params:task_catalogue",
                     "config": "params:explain",
                 },
-                ["saliency", "saliency_figures", "saliency_overview"],
+                ["saliency", "saliency_figures", "saliency_overview", "saliency_checks"],
                 name="explain_studies",
             ),
         ],

@@ -11,6 +11,7 @@ from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.evaluation.new_scans import InferConfig, examples_of_new_scans, new_scans
 from hyperct_pipeline.evaluation.predictions import predictions_table
+from hyperct_pipeline.evaluation.recalibration import apply_calibration
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
@@ -70,9 +71,14 @@ def score_new_scans(
     conversion_manifest: pd.DataFrame,
     preprocess_table: pd.DataFrame,
     volume_store: VolumeStore,
+    calibration: dict[str, Any] | None,
     config: InferConfig,
 ) -> pd.DataFrame:
-    """Logit and probability of every task for every scan; a scan without a volume keeps a row with its reason."""
+    """Logit, probability and recalibrated probability of every task for every scan.
+
+    A scan without a volume keeps a row with its reason. The recalibrated probability is unknown where the model comes
+    without a calibration (`predict` writes it into the package), or none could be fitted for the task.
+    """
     from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits
     from hyperct_pipeline.training.device import device_of
 
@@ -82,7 +88,11 @@ def score_new_scans(
     logits = predict_logits(package, volume_store, keys, device, config.batch_size, logged_progress())
     model_id = package.model_id if package.training else f"{UNTRAINED} {package.model_id}"
     scored = predictions_table(scans[scans["volume"].notna()], logits, package.tasks, model_id)
-    scored = scored[["study_key", "task", "logit", "probability", "model_id"]]
+    if calibration is None:
+        logger.warning("The model has no calibration: probability_calibrated stays unknown; `predict` fits one")
+    elif package.training:
+        scored = apply_calibration(scored, calibration)
+    scored = scored[["study_key", "task", "logit", "probability", "probability_calibrated", "model_id"]]
     refused = scans.loc[scans["volume"].isna(), ["study_key", "reason_codes"]]
     return pd.concat([scored, refused], ignore_index=True)
 

@@ -38,6 +38,7 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
                     "conversion_manifest": "conversion_manifest",
                     "preprocess_table": "preprocess_table",
                     "volume_store": "volume_store",
+                    "calibration": "infer_calibration",
                     "config": "params:infer",
                 },
                 "predictions",
@@ -61,6 +62,6 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
     return pipeline(
         new_scans,
         namespace=NAMESPACE,
-        inputs={"dicom_archive", "pseudonyms", "infer_model"},
+        inputs={"dicom_archive", "pseudonyms", "infer_model", "infer_calibration"},
         parameters={name for name in new_scans.inputs() if name.startswith("params:")},
     )

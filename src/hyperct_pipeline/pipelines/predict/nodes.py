@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hyperct_pipeline.evaluation.assess_settings import RecalibrationConfig
 from hyperct_pipeline.evaluation.predictions import PredictConfig, predictions_table, studies_to_score
 from hyperct_pipeline.evaluation.recalibration import (
     Calibration,
@@ -44,13 +45,14 @@ def score_studies(
     return predictions_table(studies, logits, model_package.tasks, model_package.model_id)
 
 
-def calibrate(scored: pd.DataFrame, config: PredictConfig) -> Calibration:
+def calibrate(scored: pd.DataFrame, config: RecalibrationConfig) -> Calibration:
     """Calibrators and thresholds, fitted on the validation split alone."""
-    calibrators = fit_calibration(scored, config.min_class_count)
-    without = [task for task, fitted in calibrators.items() if fitted["slope"] is None]
+    refuse_shared_patients(scored)
+    fitted = fit_calibration(scored[(scored["split"] == "validation").fillna(False)], config)
+    without = [task for task, of in fitted["tasks"].items() if of["method"] is None]
     if without:
         logger.warning("no calibrator for %d tasks, one class on validation: %s", len(without), without)
-    return calibrators
+    return fitted
 
 
 def recalibrate(scored: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:

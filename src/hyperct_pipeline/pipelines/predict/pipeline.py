@@ -24,14 +24,14 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
             ),
             node(
                 nodes.calibrate,
-                {"scored": "scored", "config": "params:predict"},
+                {"scored": "scored", "config": "params:recalibration"},
                 "calibration",
                 name="fit_calibration",
             ),
             node(
                 nodes.recalibrate,
                 {"scored": "scored", "calibration": "calibration"},
-                "predictions",
+                "predictions@own",
                 name="apply_calibration",
             ),
             node(nodes.describe_model, {"model_package": "model_package"}, "model_card", name="describe_model"),

@@ -1,0 +1,130 @@
+"""From the tables that a run is given to the rows that are assessed, with recalibration from validation alone."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from hyperct_pipeline.errors import ConfigError, LabelTableError
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessment import MACRO
+from hyperct_pipeline.evaluation.prediction_checks import (
+    RECALIBRATED,
+    THRESHOLDS,
+    checked_predictions,
+    of_split,
+    rivals_of,
+    without_missing,
+)
+from hyperct_pipeline.evaluation.recalibration import (
+    Calibration,
+    apply_calibration,
+    fit_calibration,
+    refuse_other_validation,
+)
+from hyperct_pipeline.evaluation.task_rows import OTHER, groups_of
+
+VALIDATION = "validation"
+
+
+class Assessed(NamedTuple):
+    """The rows that are assessed, the calibration that was fitted for them (empty: none was), and facts of both."""
+
+    rows: pd.DataFrame
+    calibration: Calibration
+    facts: dict[str, Any]
+
+
+def assessed_table(
+    predictions: pd.DataFrame,
+    validation: pd.DataFrame | None,
+    catalogue: dict[str, str],
+    config: AssessConfig,
+    recalibration: RecalibrationConfig,
+) -> Assessed:
+    """Check the tables, take the split that is assessed, and recalibrate it where there is something to do it with.
+
+    A validation table that is given serves recalibration and thresholds, in place of those the predictions carry.
+    Without one, predictions that carry none use their own rows of the split `validation`.
+
+    Args:
+        predictions: ours, or another system's.
+        validation: None: there is none.
+        catalogue: task -> group.
+        config: the split that is assessed.
+        recalibration: how calibrators and thresholds are fitted.
+
+    Raises:
+        ConfigError: a setting of a task that nothing knows, or a rival named as the primary model.
+        LabelTableError: a table is not what it must be; see `prediction_checks`.
+        LeakageError: a patient stands in validation and among those assessed, or in two splits.
+    """
+    excluded = 0
+    if config.missing_predictions == "exclude":
+        predictions, excluded = without_missing(predictions)
+    checked = checked_predictions(predictions)
+    _refuse_names(config, catalogue, checked)
+    rows = of_split(checked, config.split)
+    source = "of the predictions" if _is_recalibrated(rows) else "none"
+    fitting = None
+    if validation is not None:
+        fitting = of_split(checked_predictions(validation, VALIDATION), VALIDATION, VALIDATION)
+        refuse_other_validation(fitting, rows)
+        source = "validation table"
+    elif not _is_recalibrated(rows) and (checked["split"] == VALIDATION).any():
+        fitting = of_split(checked, VALIDATION)
+        source = "validation split of the predictions"
+    fitted: Calibration = {}
+    if fitting is not None:
+        fitted = fit_calibration(fitting, recalibration)
+        rows = apply_calibration(rows, fitted)
+    facts = _facts(rows, catalogue, source, fitted, config) | {"rows_without_prediction": excluded}
+    return Assessed(rows, fitted, facts)
+
+
+def _refuse_names(config: AssessConfig, catalogue: Mapping[str, str], checked: pd.DataFrame) -> None:
+    """Names that would be passed over in silence, or taken for something else.
+
+    Raises:
+        ConfigError: a setting of a task that neither the table nor the catalogue knows, or a rival with the name of the
+            primary model.
+        LabelTableError: a task with a name that the tables use for means.
+    """
+    if config.model in rivals_of(checked):
+        raise ConfigError(
+            f"the predictions hold a column probability_{config.model}, and assess.model calls the model of the column "
+            f"probability '{config.model}' too; rename one of them"
+        )
+    if reserved := sorted(set(checked["task"]) & set(MACRO.values())):
+        raise LabelTableError(f"predictions: column task: {reserved} are names of means in the tables; rename them")
+    known = {*catalogue, *checked["task"]}
+    for name in ("task_thresholds_percent", "stated_prevalence"):
+        if strange := sorted(set(getattr(config, name)) - known):
+            raise ConfigError(f"assess.{name} names {strange}; neither the predictions nor task_catalogue know them")
+
+
+def _is_recalibrated(rows: pd.DataFrame) -> bool:
+    return bool(rows[[RECALIBRATED, *THRESHOLDS]].notna().any(axis=None))
+
+
+def _facts(
+    rows: pd.DataFrame, catalogue: dict[str, str], source: str, fitted: Calibration, config: AssessConfig
+) -> dict[str, Any]:
+    models = rows["model_id"].dropna().unique()
+    groups = groups_of(rows, catalogue)
+    return {
+        "model_id": str(models[0]) if len(models) else None,
+        "model": config.model,
+        "rivals": list(rivals_of(rows)),
+        "split": None if rows["split"].isna().all() else config.split,
+        "rows": len(rows),
+        "studies": int(rows["study_key"].nunique()),
+        "patients": int(rows["patient_key"].nunique()),
+        "tasks": list(groups),
+        "tasks_outside_the_catalogue": [task for task, group in groups.items() if group == OTHER],
+        "recalibration": source,
+        "validation_split_digest": fitted.get("split_digest"),
+        "confidence_level": config.confidence_level,
+        "bootstrap_draws": config.bootstrap_draws,
+        "seed": config.seed,
+    }

@@ -1,0 +1,74 @@
+"""One joint patient bootstrap of a cohort: what every task and model is worth in each draw.
+
+Shape letters: D draws, T thresholds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig
+from hyperct_pipeline.evaluation.task_rows import Known
+from hyperct_pipeline.metrics.bootstrap import percentile_band, summed
+from hyperct_pipeline.metrics.decision_curves import net_benefit, percent_thresholds
+from hyperct_pipeline.metrics.ranking_draws import RankedStudies
+
+SPECIFICITIES = (0.90, 0.95)
+METHOD = "patient_bootstrap"
+
+
+@dataclass(frozen=True)
+class ScoreDraws:
+    """One score of one task in every draw: metrics (D,), NaN where undefined, and net benefit (D, T)."""
+
+    metrics: Mapping[str, NDArray[np.float64]]  # auc, auprc, sens_at_spec_90, sens_at_spec_95, brier
+    net_benefit: NDArray[np.float64]
+    treat_all: NDArray[np.float64]
+
+
+def interval_of(draws: NDArray[np.float64], level: float) -> tuple[float | None, float | None, str]:
+    """Percentile limits of draws (D,) and their method; None where they would have no width.
+
+    A single patient, or a score that separates the classes in every draw, gives equal draws: that is no certainty.
+    """
+    low, high = (float(limit[0]) for limit in percentile_band(draws[:, None], level))
+    if not high - low > 1e-12:
+        return None, None, "undefined_variance"
+    return low, high, METHOD
+
+
+def score_draws(
+    known: Known, score: NDArray[np.float64], counts: NDArray[np.int32], task: str, config: AssessConfig
+) -> ScoreDraws:
+    """All that is resampled of one score, from one sort.
+
+    Args:
+        known: the studies of the task.
+        score: (n,), a probability of theirs.
+        counts: (P, D) of `bootstrap.patient_counts`, for all patients of the part.
+        task: for its range of thresholds.
+        config: thresholds.
+    """
+    thresholds = percent_thresholds(*config.percents_of(task))
+    ranked = RankedStudies(known.label, score, known.patient).draws(counts, SPECIFICITIES, thresholds)
+    squares = summed(((score - known.label) ** 2)[:, None], known.patient, counts)[:, 0]
+    n = ranked.n_pos + ranked.n_neg
+    metrics = {"auc": ranked.auc, "auprc": ranked.auprc, "brier": squares / np.where(n > 0, n, np.nan)}
+    names = [f"sens_at_spec_{round(100 * s)}" for s in SPECIFICITIES]
+    metrics |= dict(zip(names, ranked.sens_at_spec, strict=True))
+    return ScoreDraws(
+        metrics=metrics,
+        net_benefit=net_benefit(ranked.true_calls, ranked.false_calls, n[:, None], thresholds),
+        treat_all=net_benefit(ranked.n_pos[:, None], ranked.n_neg[:, None], n[:, None], thresholds),
+    )
+
+
+def mean_over_tasks(draws: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean over tasks in every draw, (D,); a task that is undefined in a draw is left out of that draw's mean."""
+    stacked = np.stack(draws)  # (tasks, D)
+    present = ~np.isnan(stacked)
+    n = present.sum(axis=0)
+    result: NDArray[np.float64] = np.where(present, stacked, 0.0).sum(axis=0) / np.where(n > 0, n, np.nan)
+    return result

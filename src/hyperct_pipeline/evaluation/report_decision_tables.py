@@ -1,0 +1,167 @@
+"""Tables of the report about decisions, other models, subgroups, failures and explanations."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from hyperct_pipeline.evaluation.adapter_names import ALL_SITES, TRAINED
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig
+from hyperct_pipeline.evaluation.net_benefit import drawn_tasks
+from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
+
+DECISION_PERCENT = (5, 10, 20, 30, 50)  # thresholds in the report's tables; all are in decision_curves.csv
+VALUE_PERCENT = (10, 20, 30)
+
+
+def decision_table(decision_curves: pd.DataFrame, names: Mapping[str, str], group: str) -> Table:
+    """Net benefit of the model and of treating all at a few thresholds, of the risk that the figures emphasise."""
+    rows = []
+    for task, of_task in drawn_tasks(decision_curves, group).groupby("task", sort=False):
+        suffix, risk = drawn_risk(of_task)
+        at = of_task.set_index((of_task["threshold"] * 100.0).round().astype(int))
+        cells = [
+            f"{number(at.loc[p, 'net_benefit' + suffix])} / {number(at.loc[p, 'treat_all'])}" if p in at.index else DASH
+            for p in DECISION_PERCENT
+        ]
+        rows.append([names[str(task)], risk, *cells])
+    columns = ["Task", "Risk", *(f"{p} %" for p in DECISION_PERCENT)]
+    return Table("Net benefit of the model / of treating all, by risk threshold", columns, rows)
+
+
+def drawn_risk(of_task: pd.DataFrame) -> tuple[str, str]:
+    """Suffix of the columns and name of the risk that the decision curve of a task shows."""
+    given = of_task["net_benefit_recalibrated"].notna().all() and not of_task["recalibration_is_flat"].any()
+    return ("_recalibrated", "recalibrated") if given else ("", "as given")
+
+
+def decision_value_table(decision_curves: pd.DataFrame, names: Mapping[str, str], group: str) -> Table:
+    """Interventions avoided, chance of being the best strategy, and what perfect information would add."""
+    rows = []
+    for task, of_task in drawn_tasks(decision_curves, group).groupby("task", sort=False):
+        suffix, _ = drawn_risk(of_task)
+        at = of_task.set_index((of_task["threshold"] * 100.0).round().astype(int))
+        keys = {f"interventions_avoided_per_100{suffix}": 1, f"p_best{suffix}": 2, f"evpi{suffix}": 4}
+        cells = [
+            "; ".join(number(at.loc[p, key], digits) for key, digits in keys.items()) if p in at.index else DASH
+            for p in VALUE_PERCENT
+        ]
+        rows.append([names[str(task)], *cells])
+    columns = ["Task", *(f"{p} %" for p in VALUE_PERCENT)]
+    return Table("Interventions avoided per 100; P(model best); EVPI, by risk threshold", columns, rows)
+
+
+def comparison_report_table(model_comparison: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
+    """AUROC of the primary model and of each rival, difference, raw and adjusted p."""
+    rows = [
+        [
+            names[str(row["task"])],
+            str(row["rival"]),
+            number(row["auc"], 2),
+            number(row["auc_rival"], 2),
+            with_interval(row["delta_auc"], row["ci_low"], row["ci_high"], 3),
+            p_value(row["p"]),
+            p_value(row["p_holm"]),
+            p_value(row["p_bh"]),
+        ]
+        for row in model_comparison.to_dict("records")
+    ]
+    columns = ["Task", "Rival", "AUROC", "AUROC of the rival", f"Difference ({config.level_text} interval)"]
+    return Table("Comparison on the same studies", [*columns, "p", "p (Holm)", "p (BH)"], rows)
+
+
+def transfer_report_table(negative_transfer: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
+    """Every multi-task model against the single-task one."""
+    rows = [
+        [
+            names[str(row["task"])],
+            str(row["model"]),
+            with_interval(row["delta_auc"], row["ci_low"], row["ci_high"], 3),
+            p_value(row["p_holm"]),
+            str(row["transfer"]),
+        ]
+        for row in negative_transfer.to_dict("records")
+    ]
+    columns = ["Task", "Model", f"AUROC minus single-task ({config.level_text} interval)", "p (Holm)", "Transfer"]
+    return Table("Transfer: multi-task against single-task", columns, rows)
+
+
+def difference_table(subgroup_differences: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
+    """Subgroup differences whose interval excludes zero."""
+    shown = subgroup_differences[(subgroup_differences["ci_low"] > 0) | (subgroup_differences["ci_high"] < 0)]
+    rows = [
+        [
+            names[str(row["task"])],
+            f"{str(row['subgroup']).replace('_', ' ')}: {row['level']} against {row['reference']}",
+            {"auc": "AUROC"}.get(str(row["metric"]), str(row["metric"]).capitalize()),
+            with_interval(row["difference"], row["ci_low"], row["ci_high"]),
+        ]
+        for row in shown.to_dict("records")
+    ]
+    caption = f"Differences whose interval excludes 0: {len(shown)} of {len(subgroup_differences)}"
+    return Table(caption, ["Task", "Subgroup", "Metric", f"Difference ({config.level_text} interval)"], rows)
+
+
+def failure_table(failures: pd.DataFrame, names: Mapping[str, str]) -> Table:
+    """The surest errors, pseudonymous."""
+    rows = [
+        [
+            names[str(row["task"])],
+            str(row["error"]),
+            str(row["row"]),
+            number(row["study_key"]),
+            number(row["cohort"]),
+            number(row["probability"], 2),
+        ]
+        for row in failures.to_dict("records")
+    ]
+    columns = ["Task", "Error", "Row of the table", "Study", "Cohort", "Probability"]
+    return Table("Most confident errors per task", columns, rows)
+
+
+def separation_report_table(separation: pd.DataFrame) -> Table:
+    """Separation of the task groups by place, trained and untrained."""
+    rows = [
+        [
+            "all" if row["module"] == ALL_SITES else str(row["module"]).replace("_", " "),
+            str(row["weights"]),
+            number(row["share_between"], 3),
+            number(row["distance_within"]),
+            number(row["distance_between"]),
+            p_value(row["p"]),
+        ]
+        for row in separation.to_dict("records")
+    ]
+    columns = ["Where", "Weights", "Share of variance between groups", "Distance within", "Distance between", "p"]
+    return Table("Do the task groups separate?", columns, rows)
+
+
+def lora_table(lora_pca: pd.DataFrame, names: Mapping[str, str]) -> Table:
+    """First components of every task over all modules; the share of variance stands in the heading."""
+    part = lora_pca[(lora_pca["module"] == ALL_SITES) & (lora_pca["weights"] == TRAINED)]
+    components = [f"pc{k}" for k in (1, 2, 3) if f"pc{k}" in part]
+    shares = [number(100.0 * part[f"explained_{name}"].iloc[0], 1) for name in components]
+    titles = [f"{name.upper()} ({share} %)" for name, share in zip(components, shares, strict=True)]
+    rows = [
+        [str(row["number"]), names.get(str(row["task"]), str(row["task"])), str(row["group"]), number(row["norm"])]
+        + [number(row[name]) for name in components]
+        for row in part.to_dict("records")
+    ]
+    return Table("Weight updates: first components", ["No.", "Task", "Group", "Norm", *titles], rows)
+
+
+def saliency_check_table(checks: pd.DataFrame, names: Mapping[str, str]) -> Table:
+    """Rank correlation of each map with that of an untrained model and of another task."""
+    rows = [
+        [
+            names.get(str(row["task"]), str(row["task"])),
+            number(row["rank_correlation_randomised"], 2),
+            number(row["rank_correlation_swapped"], 2),
+            names.get(str(row["swapped_task"]), DASH),
+        ]
+        for row in checks.to_dict("records")
+    ]
+    return Table(
+        "Sanity checks of the maps: rank correlations",
+        ["Task", "With an untrained model", "With another task", "The other task"],
+        rows,
+    )

@@ -1,0 +1,177 @@
+"""Tables of the report about discrimination, calls at thresholds and calibration."""
+
+import math
+import re
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
+from hyperct_pipeline.evaluation.assessment import MACRO
+from hyperct_pipeline.evaluation.report_tables import (
+    DASH,
+    STATUS_TEXT,
+    Table,
+    cell_text,
+    number,
+    with_interval,
+    without_empty,
+)
+
+METHOD_TEXT = {
+    "platt": "Platt",
+    "isotonic": "isotonic",
+    "intercept": "mean risk only",
+    "flat": "flat: the prevalence for everybody",
+}
+CALLS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV", "f1": "F1"}
+
+
+def macro_table(metrics_full: pd.DataFrame, config: AssessConfig) -> Table:
+    """Means of the task groups in each cohort, with the number of tasks they rest on."""
+    part = primary(metrics_full, config)
+    part = part[part["task"].isin(MACRO.values())]
+    cells = {(row["cohort"], row["task"], row["metric"]): row for row in part.to_dict("records")}
+    rows = []
+    for cohort in dict.fromkeys(part["cohort"]):
+        for group, task in MACRO.items():
+            defined, total = (int(cells[cohort, task, m]["value"]) for m in ("n_tasks_defined", "n_tasks"))
+            means = [cell_text(cells[cohort, task, metric]) for metric in ("auc", "auprc", "brier")]
+            place = "all cohorts" if cohort == ALL else str(cohort)
+            rows.append([place, group, *means, f"{defined} of {total}"])
+    titles = [f"Mean {name} ({config.level_text} interval)" for name in ("AUROC", "AUPRC", "Brier")]
+    return Table("Means by task group", ["Cohort", "Tasks", *titles, "Tasks defined"], rows)
+
+
+def primary(metrics_full: pd.DataFrame, config: AssessConfig) -> pd.DataFrame:
+    """Rows of the primary model over whole cohorts, subgroups left out."""
+    return metrics_full[(metrics_full["model"] == config.model) & (metrics_full["subgroup"] == ALL)]
+
+
+def task_cells(metrics_full: pd.DataFrame, config: AssessConfig) -> dict[str, dict[str, dict[Hashable, Any]]]:
+    """Task -> metric -> row, of the primary model over all cohorts together."""
+    part = primary(metrics_full, config)
+    part = part[(part["cohort"] == ALL) & ~part["task"].isin(MACRO.values())]
+    cells: dict[str, dict[str, dict[Hashable, Any]]] = {}
+    for row in part.to_dict("records"):
+        cells.setdefault(str(row["task"]), {})[str(row["metric"])] = row
+    return cells
+
+
+def discrimination_table(
+    metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig, part: str
+) -> Table:
+    """Discrimination of every task over all cohorts together."""
+    rows = []
+    for task, of in task_cells(metrics_full, config).items():
+        area = of["auc"]
+        counts = [str(int(area[key])) for key in ("n_pos", "n_neg", "n_unknown", "n_patients")]
+        others = [cell_text(of[key]) for key in ("auprc", "sens_at_spec_90", "sens_at_spec_95")]
+        prevalence = number(of["prevalence"]["value"], 2)
+        rows.append(
+            [
+                names[task],
+                STATUS_TEXT[str(area["status"])],
+                *counts,
+                cell_text(area),
+                others[0],
+                prevalence,
+                *others[1:],
+            ]
+        )
+    columns = ["Task", "Note", "Positive", "Negative", "Unknown", "Patients"]
+    tail = ["AUROC", "AUPRC", "Prevalence", "Sensitivity at 90 % specificity", "Sensitivity at 95 % specificity"]
+    caption = f"Discrimination, {part}, all cohorts; {config.level_text} intervals"
+    return without_empty(Table(caption, [*columns, *tail], rows), "Note")
+
+
+def threshold_table(
+    metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig, threshold: str, suffix: str, title: str
+) -> Table:
+    """What calling a study positive from a validation threshold on does, over all cohorts."""
+    rows = []
+    for task, of in task_cells(metrics_full, config).items():
+        at = of[threshold]
+        texts = [cell_text(of[metric + suffix]) for metric in CALLS]
+        note = "no threshold from validation" if pd.isna(at["value"]) else STATUS_TEXT[str(at["status"])]
+        rows.append([names[task], note, number(at["value"]), *texts])
+    caption = f"Calls at the threshold chosen on validation ({title}), all cohorts; {config.level_text} intervals"
+    return without_empty(Table(caption, ["Task", "Note", "Threshold", *CALLS.values()], rows), "Note")
+
+
+def calibration_table(
+    metrics_full: pd.DataFrame,
+    methods: Mapping[str, str | None],
+    names: Mapping[str, str],
+    config: AssessConfig,
+    part: str,
+    suffix: str = "",
+) -> Table:
+    """Calibration of every task over all cohorts, of the risk as given or recalibrated on validation."""
+    keys = {
+        "calibration_slope": "Slope (1 is right)",
+        "calibration_intercept": "Intercept (0 is right)",
+        "calibration_in_the_large": "In the large (0 is right)",
+        "oe_ratio": "Observed / expected (1 is right)",
+        "brier": "Brier",
+    }
+    rows = []
+    for task, of in task_cells(metrics_full, config).items():
+        note = STATUS_TEXT[str(of["auc"]["status"])]
+        method = [METHOD_TEXT.get(methods.get(task) or "", DASH)] if suffix else []
+        ece = of.get("ece" + suffix)
+        n = str(int(of["auc"]["n"]))
+        texts = [cell_text(of.get(key + suffix)) for key in keys]
+        rows.append([names[task], note, *method, *texts, number(ece["value"], 2) if ece else DASH, n])
+    risk = "recalibrated on validation" if suffix else "risk as the model gives it"
+    columns = ["Task", "Note", *(["Recalibration"] if suffix else []), *keys.values(), "ECE", "n"]
+    caption = f"Calibration, {risk}, {part}, all cohorts; {config.level_text} intervals"
+    return without_empty(Table(caption, columns, rows), "Note")
+
+
+def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
+    """AUROC of every task in each cohort."""
+    part = primary(metrics_full, config)
+    part = part[(part["metric"] == "auc") & ~part["task"].isin(MACRO.values())]
+    cohorts = [cohort for cohort in dict.fromkeys(part["cohort"]) if cohort != ALL]
+    cells = {(row["task"], row["cohort"]): row for row in part.to_dict("records")}
+    rows = [
+        [names[str(task)], *(cell_text(cells.get((task, cohort))) for cohort in cohorts)]
+        for task in dict.fromkeys(part["task"])
+    ]
+    return Table(f"AUROC by cohort; {config.level_text} intervals", ["Task", *map(str, cohorts)], rows)
+
+
+def subgroup_auroc_tables(metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> list[Table]:
+    """Per kind of subgroup the AUROC of every task in each level, with its counts; suppressed cells say so."""
+    rows = metrics_full[(metrics_full["subgroup"] != ALL) & (metrics_full["metric"] == "auc")]
+    cells = {(str(row["task"]), str(row["subgroup"])): row for row in rows.to_dict("records")}
+    kinds: dict[str, list[str]] = {}
+    for subgroup in dict.fromkeys(rows["subgroup"].astype(str)):
+        kinds.setdefault(subgroup.split(": ")[0], []).append(subgroup)
+    tasks = [task for task in names if any(key[0] == task for key in cells)]
+    tables = []
+    for kind, levels in kinds.items():
+        ordered = sorted(levels, key=_band_start)
+        body = [[names[task], *(_subgroup_cell(cells[task, level]) for level in ordered)] for task in tasks]
+        titles = [level.split(": ", 1)[1] for level in ordered]
+        caption = f"AUROC by {kind.replace('_', ' ')}; {config.level_text} intervals; positive / negative"
+        tables.append(Table(caption, ["Task", *titles], body))
+    return tables
+
+
+def _band_start(level: str) -> float:
+    """Where a band begins; equal for levels that are no bands, which keep their order."""
+    name = level.split(": ", 1)[1]
+    if name.startswith("< "):
+        return -math.inf
+    found = re.match(r"(?:>= )?(\d+(?:\.\d+)?)(?: to < |$)", name)
+    return float(found[1]) if found else 0.0
+
+
+def _subgroup_cell(row: Mapping[Hashable, Any]) -> str:
+    if row["status"] == "suppressed":
+        return STATUS_TEXT["suppressed"]
+    counts = f"{int(row['n_pos'])} / {int(row['n_neg'])}"
+    return f"{with_interval(row['value'], row['ci_low'], row['ci_high'])}; {counts}"

@@ -1,0 +1,93 @@
+"""Which rows are assessed, and where their recalibration comes from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from hyperct_pipeline.errors import ConfigError, LabelTableError, LeakageError
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessed_table import Assessed, assessed_table
+
+CATALOGUE = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac"}
+
+
+def _table(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    return predictions[predictions["split"] == split].drop(columns=["split", "probability_calibrated"])
+
+
+def _assessed(predictions: pd.DataFrame, validation: pd.DataFrame | None = None) -> Assessed:
+    return assessed_table(predictions, validation, CATALOGUE, AssessConfig(), RecalibrationConfig())
+
+
+def test_a_validation_table_gives_thresholds_and_recalibration(predictions: pd.DataFrame) -> None:
+    found = _assessed(_table(predictions, "test"), _table(predictions, "validation"))
+    fitted = found.calibration["tasks"]["nodule"]
+    rows = found.rows[found.rows["task"] == "nodule"]
+    assert set(rows["threshold_youden"]) == {fitted["threshold_youden"]}
+    np.testing.assert_allclose(
+        rows["probability_calibrated"], expit(fitted["intercept"] + fitted["slope"] * rows["logit"])
+    )
+    assert found.facts["recalibration"] == "validation table"
+    assert found.facts["validation_split_digest"] == found.calibration["split_digest"]
+    assert (found.facts["studies"], found.facts["patients"], found.facts["split"]) == (100, 50, None)
+    assert found.facts["tasks_outside_the_catalogue"] == ["dilated"]
+
+
+def test_without_a_validation_table_its_own_validation_rows_serve(predictions: pd.DataFrame) -> None:
+    found = _assessed(predictions)
+    same = _assessed(_table(predictions, "test"), _table(predictions, "validation"))
+    assert found.facts["recalibration"] == "validation split of the predictions"
+    assert found.calibration == same.calibration
+    assert len(found.rows) == 400
+
+
+def test_thresholds_that_the_predictions_carry_are_kept(predictions: pd.DataFrame) -> None:
+    found = _assessed(predictions.assign(threshold_youden=0.4))
+    assert found.calibration == {}
+    assert set(found.rows["threshold_youden"]) == {0.4}
+    assert found.facts["recalibration"] == "of the predictions"
+    assert _assessed(_table(predictions, "test")).facts["recalibration"] == "none"
+
+
+def test_the_validation_table_must_be_of_other_patients_and_the_same_model(predictions: pd.DataFrame) -> None:
+    test, validation = _table(predictions, "test"), _table(predictions, "validation")
+    with pytest.raises(LeakageError, match="validation: column patient_key: 50 patients stand in the predictions too"):
+        _assessed(test, test.assign(study_key=test["study_key"] + "x"))
+    shared = validation.assign(study_key=validation["study_key"].replace("s000", "s100"))
+    with pytest.raises(LeakageError, match="validation: column study_key: 1 studies"):
+        _assessed(test, shared)
+    with pytest.raises(LabelTableError, match=r"240 rows of model \['m2'\], the predictions are of \['m1'\]"):
+        _assessed(test, validation.assign(model_id="m2"))
+    with pytest.raises(LabelTableError, match="validation: column split: no row of split 'validation'"):
+        _assessed(test, validation.assign(split="test"))
+    with pytest.raises(LabelTableError, match="validation of 240 rows are refused: probability is missing"):
+        _assessed(test, validation.assign(probability=np.nan))
+    with pytest.raises(LabelTableError, match="none of its 4 tasks is assessed"):
+        _assessed(test, validation.assign(task=validation["task"] + "_b"))
+
+
+def test_a_misspelled_task_in_the_configuration_is_refused(predictions: pd.DataFrame) -> None:
+    config = AssessConfig(stated_prevalence={"nodul": 0.1})
+    with pytest.raises(ConfigError, match=r"assess.stated_prevalence names \['nodul'\]"):
+        assessed_table(predictions, None, CATALOGUE, config, RecalibrationConfig())
+
+
+def test_names_that_would_be_taken_for_something_else_are_refused(predictions: pd.DataFrame) -> None:
+    test = _table(predictions, "test")
+    with pytest.raises(ConfigError, match="a column probability_hyperct"):
+        _assessed(test.assign(probability_hyperct=0.5))
+    with pytest.raises(LabelTableError, match=r"\['macro_all'\] are names of means"):
+        _assessed(test.assign(task=test["task"].replace("nodule", "macro_all")))
+
+
+def test_missing_predictions_are_refused_or_left_out_never_negative(predictions: pd.DataFrame) -> None:
+    test = _table(predictions, "test").reset_index(drop=True)
+    test.loc[[0, 5], "probability"] = np.nan
+    with pytest.raises(LabelTableError, match=r"probability is missing \(2 rows\)"):
+        _assessed(test)
+    config = AssessConfig(missing_predictions="exclude")
+    found = assessed_table(test, None, CATALOGUE, config, RecalibrationConfig())
+    assert len(found.rows) == 398
+    assert found.facts["rows_without_prediction"] == 2
+    assert _assessed(test.dropna(subset="probability")).facts["rows_without_prediction"] == 0

@@ -1,0 +1,147 @@
+"""What a table of predictions is refused for, and how one from elsewhere is completed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hyperct_pipeline.errors import LabelTableError, LeakageError
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split, rivals_of
+
+
+def test_table_from_elsewhere_is_completed() -> None:
+    foreign = pd.DataFrame(
+        {
+            "study_key": ["1", "2", "3"],
+            "patient_key": ["1", "2", "3"],
+            "task": "nodule",
+            "label": [1.0, -1.0, np.nan],
+            "probability": [0.5, 0.25, 1.0],
+        }
+    )
+    checked = checked_predictions(foreign)
+    assert checked["label"].tolist() == [1, pd.NA, pd.NA]
+    np.testing.assert_allclose(checked["logit"][:2], [0.0, -np.log(3)])
+    assert np.isfinite(checked["logit"]).all()
+    assert checked["cohort"].isna().all()
+    assert len(of_split(checked, "test")) == 3
+    assert checked["threshold_youden"].isna().all()
+    assert "logit" not in foreign
+
+
+def test_numbers_may_come_as_text_and_limits_are_within() -> None:
+    keys = {"study_key": ["1", "2", "3"], "patient_key": ["1", "2", "3"], "task": ["n"] * 3}
+    numbers = {"label": ["1", "0", " "], "probability": ["0", "0.25", "1"], "probability_calibrated": [0.0, None, 1.0]}
+    checked = checked_predictions(pd.DataFrame(keys | numbers))
+    assert checked["label"].tolist() == [1, 0, pd.NA]
+    assert checked["probability"].tolist() == [0.0, 0.25, 1.0]
+    np.testing.assert_array_equal(checked["probability_calibrated"], [0.0, np.nan, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"probability": [0.5, 1.5, np.nan]}, r"missing \(1 rows\).*outside \[0, 1\] \(1 rows\)"),
+        ({"probability_calibrated": [0.5, 1.01, -0.01]}, r"probability_calibrated is outside \[0, 1\] \(2 rows\)"),
+        ({"label": ["yes", "1", ""]}, r"3 rows are refused: label is not a number \(1 rows\)$"),
+        ({"probability": ["high", "0.5", "1"]}, r"refused: probability is not a number \(1 rows\)$"),
+        (
+            {"probability_calibrated": ["0.1", "-", None]},
+            r"refused: probability_calibrated is not a number \(1 rows\)$",
+        ),
+        ({"threshold_youden": [0.5, 0.5, 0.6]}, r"several values of threshold_youden \(3 rows\)"),
+        ({"label": [1, 0, 2]}, r"label is not 1, 0 or unknown .* \(1 rows\)"),
+        ({"study_key": ["1", "1", "3"]}, r"more than one row \(2 rows\)"),
+        ({"patient_key": ["1", None, "3"]}, r"patient_key is missing \(1 rows\)"),
+    ],
+)
+def test_bad_tables_are_refused_with_counts(change: dict[str, list[object]], message: str) -> None:
+    good = {"study_key": ["1", "2", "3"], "patient_key": ["1", "2", "3"], "task": ["n"] * 3}
+    frame = pd.DataFrame(good | {"label": [1, 0, 0], "probability": [0.1, 0.2, 0.3]} | change)
+    with pytest.raises(LabelTableError, match=message):
+        checked_predictions(frame)
+
+
+def test_an_absent_column_is_named() -> None:
+    with pytest.raises(LabelTableError, match="patient_key"):
+        checked_predictions(pd.DataFrame({"study_key": ["1"], "task": ["n"], "label": [1], "probability": [0.1]}))
+
+
+def _grid(n_studies: int = 6, tasks: tuple[str, ...] = ("a", "b", "c"), by: str = "study_key") -> pd.DataFrame:
+    index = pd.MultiIndex.from_product([[f"s{k}" for k in range(n_studies)], tasks], names=["study_key", "task"])
+    frame = index.to_frame(index=False).assign(label=[0, 1] * (len(index) // 2), probability=0.5)
+    frame["patient_key"] = frame["study_key"].str.replace("s", "p")
+    return frame.sort_values(by, kind="stable", ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("study_key", r"the last study has 2 of 3 tasks \(1 rows"),
+        ("task", r"the last task has 5 of 6 studies \(1 rows"),
+    ],
+)
+def test_a_table_that_lacks_its_end_is_refused(by: str, message: str) -> None:
+    whole = _grid(by=by)
+    assert len(checked_predictions(whole)) == 18
+    with pytest.raises(LabelTableError, match="look cut off.*" + message):
+        checked_predictions(whole.iloc[:-1], "validation")
+
+
+def test_rows_that_are_missing_elsewhere_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(checked_predictions(_grid().drop(index=[4, 9]))) == 16
+    assert "2 of 18 pairs of study and task have no row" in caplog.text
+    assert len(checked_predictions(_grid().iloc[:1])) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patient_key": "q"}, r"a study has several values of patient_key \(3 rows\)"),
+        ({"study_key": None}, r"study_key is missing \(1 rows\)"),
+        ({"task": " "}, r"task is missing \(1 rows\)"),
+        ({"probability_rival": np.nan}, r"probability_rival is missing \(1 rows\)"),
+        ({"probability_rival": -0.1}, r"probability_rival is outside \[0, 1\] \(1 rows\)"),
+        ({"probability": np.inf}, r"probability is outside \[0, 1\] \(1 rows\)"),
+        ({"model_id": "m2"}, r"model_id names several models \(18 rows\)"),
+        ({"cohort": "other"}, r"several values of cohort \(3 rows\)"),
+        ({"age_years": "old"}, r"age_years is not a number \(1 rows\)"),
+    ],
+)
+def test_what_one_row_can_spoil(change: dict[str, object], message: str) -> None:
+    frame = _grid().assign(probability_rival=0.25, model_id="m1", cohort="c", age_years=50).astype(object)
+    for column, value in change.items():
+        frame.loc[0, column] = value
+    with pytest.raises(LabelTableError, match=message) as caught:
+        checked_predictions(frame)
+    assert "s0" not in str(caught.value) and "p0" not in str(caught.value)  # keys may identify people
+
+
+def test_headers_and_keys_lose_their_blanks_and_the_order_of_columns_is_free() -> None:
+    frame = _grid().assign(study_key=lambda f: f["study_key"] + " ")[["probability", "label", "task", "study_key"]]
+    frame[" patient_key "] = 7
+    checked = checked_predictions(frame)
+    assert checked["study_key"].iloc[0] == "s0"
+    assert set(checked["patient_key"]) == {"7"}
+    with pytest.raises(LabelTableError, match=r"columns stand twice: \['label'\]"):
+        checked_predictions(_grid().assign(**{" label": 1}))
+    with pytest.raises(LabelTableError, match="a header and no rows"):
+        checked_predictions(_grid().iloc[:0])
+
+
+def test_a_logit_that_is_not_of_its_probability_is_replaced() -> None:
+    given = checked_predictions(_grid().assign(probability=0.25, logit=[-np.log(3)] * 9 + [5.0] * 8 + [np.nan]))
+    np.testing.assert_allclose(given["logit"], -np.log(3))
+
+
+def test_rivals_are_the_other_probability_columns() -> None:
+    frame = _grid().assign(probability_b=0.1, probability_calibrated=0.2, probability_a=0.3)
+    assert rivals_of(frame) == ("b", "a")
+
+
+def test_one_split_is_taken_and_patients_keep_to_it() -> None:
+    frame = checked_predictions(_grid().assign(split=["test"] * 9 + ["train"] * 9))
+    assert len(of_split(frame, "test")) == 9
+    with pytest.raises(LabelTableError, match=r"no row of split 'external'; rows of each split: .*'test': 9"):
+        of_split(frame, "external")
+    with pytest.raises(LeakageError, match="1 patients stand in more than one split"):
+        of_split(frame.assign(patient_key="same"), "test")
