@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 STUDY_TYPES = {
     "study_key": "str", "patient_key": "str", "accession_key": "str", "day": "Int64", "status": "str",
-    "reason": "str", "sex": "str", "age_years": "Float64", "scanner": "str", "kernel": "str", "volume": "str",
-    "volume_sha256": "str", "source_split": "str", "exclusion": "str",
+    "reason": "str", "sex": "str", "age_years": "Float64", "scanner": "str", "kernel": "str",
+    "slice_thickness_mm": "Float64", "volume": "str", "volume_sha256": "str", "source_split": "str", "exclusion": "str",
 }  # fmt: skip
 
 

@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 ALL_TABLES = "(all tables)"
 
 INDEX_COLUMNS = (
-    "study_key", "patient_key", "site", "cohort", "split", "sex", "age_years", "scanner", "kernel", "volume",
-    "volume_sha256", "status", "reason",
+    "study_key", "patient_key", "site", "cohort", "split", "sex", "age_years", "scanner", "kernel",
+    "slice_thickness_mm", "volume", "volume_sha256", "status", "reason",
 )  # fmt: skip
 
 
