@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from hyperct_pipeline.evaluation.report_pictures import picture_element
 from hyperct_pipeline.evaluation.report_tables import STATUS_TEXT, Table, frame_table
 from hyperct_pipeline.evaluation.reporting_checklist import checklist_table
 from hyperct_pipeline.evaluation.run_facts import RunFacts, notices_of, refuse_mixed_models
+from hyperct_pipeline.offline_html import environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 REFERENCES = (
@@ -78,17 +78,11 @@ def render_report(
         PackageError: the parts are of different models.
     """
     refuse_mixed_models(evidence.models)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["picture_element"] = picture_element
+    pages = environment(TEMPLATES)
+    pages.globals["picture_element"] = picture_element
     first = next(iter(evidence.training_history.values()), {})
     settings = first.get("settings")
-    return environment.get_template("report.html.j2").render(
+    return pages.get_template("report.html.j2").render(
         config=config,
         assess=assess,
         facts=facts,

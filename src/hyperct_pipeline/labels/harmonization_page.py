@@ -1,17 +1,15 @@
 """The harmonization report as one HTML page that stands alone: for the people who have to sign the labels."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from hyperct_pipeline.labels.rule_text import rule_words
 from hyperct_pipeline.labels.tasks import TaskCatalogue, TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.labels.unmapped_words import yaml_stub
+from hyperct_pipeline.offline_html import embedded, environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
@@ -55,23 +53,20 @@ def harmonization_page(evidence: Evidence, pictures: Mapping[str, bytes], config
         config: the task catalogue, for names, rules and descriptions.
     """
     catalogue = load_catalogue(config)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("harmonization.html.j2").render(
-        n_studies=len(evidence.eligibility),
-        n_eligible=int(evidence.eligibility["eligible"].sum()),
-        n_tasks=len(catalogue.ids),
-        definition_set=catalogue.definition_set,
-        description=config.definition_sets[catalogue.definition_set].description,
-        sections=SECTIONS,
-        tables=_tables(evidence, catalogue),
-        stubs=_stubs(evidence.unmapped_words, catalogue),
-        pictures={name: _embedded(png) for name, png in pictures.items()},
+    return (
+        environment(TEMPLATES)
+        .get_template("harmonization.html.j2")
+        .render(
+            n_studies=len(evidence.eligibility),
+            n_eligible=int(evidence.eligibility["eligible"].sum()),
+            n_tasks=len(catalogue.ids),
+            definition_set=catalogue.definition_set,
+            description=config.definition_sets[catalogue.definition_set].description,
+            sections=SECTIONS,
+            tables=_tables(evidence, catalogue),
+            stubs=_stubs(evidence.unmapped_words, catalogue),
+            pictures={name: embedded(png) for name, png in pictures.items()},
+        )
     )
 
 
@@ -149,7 +144,3 @@ def _stubs(words: pd.DataFrame, catalogue: TaskCatalogue) -> list[tuple[str, str
     levels = {name: quantity.levels for name, quantity in catalogue.quantities.items() if quantity.levels}
     stubs = [(str(source), yaml_stub(part, levels)) for source, part in words.groupby("source")]
     return [(source, stub) for source, stub in stubs if stub]
-
-
-def _embedded(png: bytes) -> Markup:
-    return Markup("data:image/png;base64,") + base64.b64encode(png).decode()

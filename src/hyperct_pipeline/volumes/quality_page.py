@@ -5,7 +5,6 @@ browser opens it in an archive of any size. Cohorts are not known when quality i
 scatter the problems: all studies share one series of pages, and the first page counts verdicts by scanner.
 """
 
-import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
+from hyperct_pipeline.offline_html import embedded, environment
 from hyperct_pipeline.volumes.quality import WORST_FIRST, Limits, QualityConfig
 from hyperct_pipeline.volumes.quality_report import worst_first
 
@@ -64,15 +62,8 @@ def quality_pages(table: pd.DataFrame, pictures: Pictures, config: QualityConfig
 def _page(
     studies: pd.DataFrame, name: str, frame: Mapping[str, Any], pictures: Pictures, config: QualityConfig
 ) -> bytes:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     cards = (_card(study, pictures, config) for study in studies.to_dict("records"))
-    return environment.get_template("quality_page.html.j2").render(name=name, cards=cards, **frame).encode()
+    return environment(TEMPLATES).get_template("quality_page.html.j2").render(name=name, cards=cards, **frame).encode()
 
 
 def _card(study: Mapping[Any, Any], pictures: Pictures, config: QualityConfig) -> dict[str, Any]:
@@ -84,7 +75,7 @@ def _card(study: Mapping[Any, Any], pictures: Pictures, config: QualityConfig) -
         "reasons": [reason for reason in study["reason_codes"].split(";") if reason],
         "message": study["message"],
         "scanner": "unknown scanner" if pd.isna(study["scanner"]) else study["scanner"],
-        "picture": _embedded(pictures[study["study_key"]]()) if readable else None,
+        "picture": embedded(pictures[study["study_key"]]()) if readable else None,
         "lines": [line_of(check, study[check], limits) for check, limits in config.limits.items()] if readable else [],
     }
 
@@ -104,10 +95,6 @@ def line_of(check: str, value: Any, limits: Limits) -> Line:
     ]
     shown = "not defined" if number is None else f"{number:.4g}"
     return Line(check.replace("_", " "), shown, ", ".join(parts), limits.judge(number)[0])
-
-
-def _embedded(png: bytes) -> Markup:
-    return Markup("data:image/png;base64,") + base64.b64encode(png).decode()
 
 
 def _first_pages(ordered: pd.DataFrame, page_studies: int, names: Sequence[str]) -> list[tuple[str, int, str]]:
