@@ -53,20 +53,17 @@ def harmonization_page(evidence: Evidence, pictures: Mapping[str, bytes], config
         config: the task catalogue, for names, rules and descriptions.
     """
     catalogue = load_catalogue(config)
-    return (
-        environment(TEMPLATES)
-        .get_template("harmonization.html.j2")
-        .render(
-            n_studies=len(evidence.eligibility),
-            n_eligible=int(evidence.eligibility["eligible"].sum()),
-            n_tasks=len(catalogue.ids),
-            definition_set=catalogue.definition_set,
-            description=config.definition_sets[catalogue.definition_set].description,
-            sections=SECTIONS,
-            tables=_tables(evidence, catalogue),
-            stubs=_stubs(evidence.unmapped_words, catalogue),
-            pictures={name: embedded(png) for name, png in pictures.items()},
-        )
+    template = environment(TEMPLATES).get_template("harmonization.html.j2")
+    return template.render(
+        n_studies=len(evidence.eligibility),
+        n_eligible=int(evidence.eligibility["eligible"].sum()),
+        n_tasks=len(catalogue.ids),
+        definition_set=catalogue.definition_set,
+        description=config.definition_sets[catalogue.definition_set].description,
+        sections=SECTIONS,
+        tables=_tables(evidence, catalogue),
+        stubs=_stubs(evidence.unmapped_words, catalogue),
+        pictures={name: embedded(png) for name, png in pictures.items()},
     )
 
 
