@@ -20,6 +20,7 @@ from torch.nn.functional import layer_norm
 
 from hyperct_pipeline.model.settings import Init
 
+_PUBLISHED_STD = 0.01  # of the heads' weights and of the bias of A
 _WIDENING = 4  # hidden width of each MLP over the latent width
 
 
@@ -77,7 +78,7 @@ class Hypernetwork(nn.Module):
         self.task_encoder = TaskEncoder(task_dim, latent - 2 * part)
         self.layer_depth_encoder = nn.Sequential(nn.Embedding(n_blocks, part), nn.LayerNorm(part))
         self.layer_type_encoder = nn.Sequential(nn.Embedding(len(self.shapes), part), nn.LayerNorm(part))
-        self.mixer = nn.Sequential(nn.Identity(), *_widening_mlp(latent, latent, dropout))
+        self.mixer = nn.Sequential(nn.Dropout(dropout), *_widening_mlp(latent, latent, dropout))
         self.mlp1 = ResidualMLP(latent, dropout)
         self.mlp2 = ResidualMLP(latent, dropout)
         self.mlp3 = nn.Sequential(nn.LayerNorm(latent), *_widening_mlp(latent, head_in, dropout)[:-1])
@@ -111,21 +112,29 @@ class Hypernetwork(nn.Module):
     def initialise(self, init: Init, generator: torch.Generator) -> None:
         """Fill every parameter from the generator.
 
-        `reference` is torch's own initialisation of each layer, as published: the first update is not zero.
-        `default` differs in the heads: the rows that make B are zero, so the first update is exactly zero, and
-        the rows that make A give entries of variance 1 / n_in (with head_norm).
+        `reference` is as published: heads of std 0.01 whose bias is zero for B only, so the first update is not zero.
+        `default`: the rows of the heads that make B are zero, so the first update is exactly zero, and the rows that
+        make A give entries of variance 1 / n_in (with head_norm). All else has torch's own initial values in both.
         """
         for module in self.modules():
             _reset(module, generator)
-        if init == "default":
-            self._start_at_zero(generator)
+        for site in self.shapes:
+            if init == "default":
+                self._start_at_zero(site, generator)
+            else:
+                self._start_as_published(site, generator)
 
-    def _start_at_zero(self, generator: torch.Generator) -> None:
-        for site, (_, n_in) in self.shapes.items():
-            head = self._head(site)
-            head.weight.normal_(0.0, n_in**-0.5, generator=generator)
-            head.bias.zero_()
-            head.weight[self.rank * n_in :] = 0.0
+    def _start_at_zero(self, site: str, generator: torch.Generator) -> None:
+        head, n_in = self._head(site), self.shapes[site][1]
+        head.weight.normal_(0.0, n_in**-0.5, generator=generator)
+        head.bias.zero_()
+        head.weight[self.rank * n_in :] = 0.0
+
+    def _start_as_published(self, site: str, generator: torch.Generator) -> None:
+        head, entries_of_a = self._head(site), self.rank * self.shapes[site][1]
+        head.weight.normal_(0.0, _PUBLISHED_STD, generator=generator)
+        head.bias.zero_()
+        head.bias[:entries_of_a].normal_(0.0, _PUBLISHED_STD, generator=generator)
 
     def _head(self, site: str) -> nn.Linear:
         head = self.heads[site]
@@ -162,16 +171,19 @@ class CoreHypernetwork(Hypernetwork):
 
     @torch.no_grad()
     def initialise(self, init: Init, generator: torch.Generator) -> None:
-        """As the full hypernetwork; `reference` leaves the cores at torch's own start, so the update is not zero."""
+        """As the full hypernetwork: by default the cores start at zero, with `reference` they do not."""
         super().initialise(init, generator)
         for site, (_, n_in) in self.shapes.items():
             self.shared_a[site].normal_(0.0, n_in**-0.5, generator=generator)
             self.shared_b[site].normal_(0.0, self.rank**-0.5, generator=generator)
 
-    def _start_at_zero(self, generator: torch.Generator) -> None:
-        for site in self.shapes:
-            self._head(site).weight.zero_()
-            self._head(site).bias.zero_()
+    def _start_at_zero(self, site: str, generator: torch.Generator) -> None:
+        self._head(site).weight.zero_()
+        self._head(site).bias.zero_()
+
+    def _start_as_published(self, site: str, generator: torch.Generator) -> None:
+        self._head(site).weight.normal_(0.0, _PUBLISHED_STD, generator=generator)
+        self._head(site).bias.zero_()
 
 
 def _widening_mlp(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
