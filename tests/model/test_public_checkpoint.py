@@ -78,7 +78,7 @@ def test_public_checkpoints_that_do_not_fit(golden: Golden, public: tuple[Path, 
 
 @pytest.mark.parametrize("layout", ["hf", "meta"])
 def test_converted_weights_equal_the_forward_of_transformers(tmp_path: Path, layout: str) -> None:
-    """Fused qkv, q and v biases without a k bias, four registers, RoPE and layer scale, on a grid that is not square."""
+    """Fused qkv, q and v biases without a k bias, registers, RoPE and layer scale, on a grid that is not square."""
     transformers = pytest.importorskip("transformers", reason="transformers is a development dependency")
     config = transformers.DINOv3ViTConfig(
         hidden_size=32, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2, patch_size=16,

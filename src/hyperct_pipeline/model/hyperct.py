@@ -194,7 +194,14 @@ class HyperCT(nn.Module):
             }
         return generated
 
-    def forward(self, triplets: Tensor, mask: Tensor, task_index: Tensor, scan_index: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        triplets: Tensor,
+        mask: Tensor,
+        task_index: Tensor,
+        scan_index: Tensor | None = None,
+        distinct: Tensor | None = None,
+    ) -> Tensor:
         """Logit of each scan for its own task, or of pairs of scan and task.
 
         Adapters are generated once per distinct task. What lies before the first adapted block, and the products W x of
@@ -206,6 +213,8 @@ class HyperCT(nn.Module):
             task_index: int64 (B,), numbers into `tasks`; or (M,) with `scan_index`. On the CPU, whatever the device of
                 the model, nothing has to wait for the device.
             scan_index: int64 (M,), numbers of the scans that the tasks are asked of; None: scan k for task k.
+            distinct: int64 (U,) on the CPU, rising: tasks to generate adapters for, `task_index` among them. None: those
+                of `task_index`. Given, parts of a batch draw the same dropout as the whole.
 
         Returns:
             Logits (B,) or (M,).
@@ -218,7 +227,7 @@ class HyperCT(nn.Module):
         tokens, rope = self._before_adapters(triplets)
         if not self.design.task_specific:
             return self.logits_of_features(self._common_features(tokens, rope, len(mask)), mask, task_index, scan_index)
-        task_index, adapters_of = self._pair_adapters(task_index)
+        task_index, adapters_of = self._pair_adapters(task_index, distinct)
         scan_index = None if scan_index is None else scan_index.to(self.device, non_blocking=True)
         linears, last = self._linears(compute_type(self.precision)), len(self._blocks) - 1
         begin = self._first
@@ -353,11 +362,13 @@ class HyperCT(nn.Module):
         tokens = _pairs(tokens[:, :1] if cls_only else tokens, mask, scan_index)
         return finish_block(block, tokens, attended, linear)
 
-    def _pair_adapters(self, task_index: Tensor) -> tuple[Tensor, Callable[[int], Adapters]]:
+    def _pair_adapters(
+        self, task_index: Tensor, distinct: Tensor | None = None
+    ) -> tuple[Tensor, Callable[[int], Adapters]]:
         """Task numbers on the device, and for each block the adapters of every pair, generated once per task."""
         if task_index.device.type == "cpu":  # on the host, so that the device is not waited for
-            numbers, places = np.unique(task_index.numpy(), return_inverse=True)
-            unique, position = torch.from_numpy(numbers), torch.from_numpy(places)
+            numbers = np.unique(task_index.numpy()) if distinct is None else distinct.numpy()
+            unique, position = torch.from_numpy(numbers), torch.from_numpy(np.searchsorted(numbers, task_index.numpy()))
         else:
             unique, position = torch.unique(task_index, return_inverse=True)
         unique, position, task_index = (

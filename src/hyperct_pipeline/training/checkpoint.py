@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,7 +57,8 @@ class Checkpoint:
 
     weights: dict[str, Tensor]  # trained parameters by name
     optimiser: dict[str, Tensor]  # "<parameter>|<moment>"
-    state: dict[str, Any]  # plain JSON values: epoch, step, settings (digest), metrics
+    state: dict[str, Any]  # plain JSON values: epoch, settings (digest), metrics, what early stopping and DWA remember
+    average: dict[str, Tensor] = field(default_factory=dict)  # moving average of the weights; empty without one
 
 
 def make_package(
@@ -154,8 +155,10 @@ def load_package(folder: Path | str, device: torch.device | str = "cpu") -> Mode
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write weights.safetensors, optimiser.safetensors and state.json."""
+    """Write weights.safetensors, optimiser.safetensors, state.json, and average.safetensors where there is one."""
     with replacing_folder(folder) as draft:
+        if checkpoint.average:
+            _write_tensors(draft / "average.safetensors", checkpoint.average)
         _write_tensors(draft / "weights.safetensors", checkpoint.weights)
         _write_tensors(draft / "optimiser.safetensors", checkpoint.optimiser)
         _write_json(draft / "state.json", {"format": CHECKPOINT_FORMAT, **checkpoint.state})
@@ -163,13 +166,20 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint; raises PackageError when a file is absent or broken."""
-    state = _read_json(folder, "state.json", CHECKPOINT_FORMAT)
-    del state["format"]
+    averaged = (folder / "average.safetensors").is_file()
     return Checkpoint(
         weights=_read_tensors(folder, "weights.safetensors", "cpu"),
         optimiser=_read_tensors(folder, "optimiser.safetensors", "cpu"),
-        state=state,
+        state=checkpoint_state(folder),
+        average=_read_tensors(folder, "average.safetensors", "cpu") if averaged else {},
     )
+
+
+def checkpoint_state(folder: Path) -> dict[str, Any]:
+    """The state of a checkpoint alone, without reading its tensors; raises PackageError as `load_checkpoint`."""
+    state = _read_json(folder, "state.json", CHECKPOINT_FORMAT)
+    del state["format"]
+    return state
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -30,8 +30,7 @@ def settings_digest(
     splits: tuple[LabelledStudies, ...],
 ) -> str:
     """Digest of everything the weights depend on: settings, tasks, studies, voxels and labels; not the device."""
-    device_free = dataclasses.replace(config, device="auto")
-    settings = [dataclasses.asdict(part) for part in (backbone, model, slices, device_free)]
+    settings = [dataclasses.asdict(part) for part in (backbone, model, slices, config.for_digest())]
     digest = hashlib.sha256(json.dumps([settings, preprocess_digest, tasks], sort_keys=True).encode())
     for split in splits:
         digest.update(json.dumps([split.study_keys, split.patient_keys, split.volume_digests]).encode())

@@ -47,6 +47,23 @@ def triplets(
     Returns:
         float32 (N, 3, H, W), zero where masked, and bool (N,), False where there is no triplet.
     """
+    window, mask = hu_triplets(hu, config, generator)
+    scale, offset = normalisation(config)
+    images = np.zeros(window.shape, dtype=np.float32)
+    filled = images[: int(mask.sum())]
+    np.multiply(window[: len(filled)], scale[:, None, None], out=filled, dtype=np.float32)
+    filled += offset[:, None, None]
+    return images, mask
+
+
+def hu_triplets(
+    hu: NDArray[np.int16], config: SliceConfig, generator: np.random.Generator | None
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """The images of `triplets` before normalisation, in HU clipped to the window: what is sent to the device.
+
+    Returns:
+        int16 (N, 3, H, W), the window's lower end where masked or outside the volume, and bool (N,).
+    """
     height, width = config.crop_yx
     plan = triplet_plan(hu.shape[0], config.n_triplets)
     top = _crop_start(hu.shape[1], height, generator)
@@ -55,20 +72,20 @@ def triplets(
 
     rows, rows_out = _overlap(hu.shape[1], height, top)
     columns, columns_out = _overlap(hu.shape[2], width, left)
-    window = np.full((*plan.shape, height, width), low, dtype=np.int16)  # (n, 3, H, W), back of patient up
-    present = plan != AIR
-    window[:, :, rows_out, columns_out][present] = hu[:, rows, columns][plan[present]]
-    np.clip(window, low, high, out=window)
-
-    scale = 1.0 / ((high - low) * IMAGENET_STD)
-    offset = -low * scale - IMAGENET_MEAN / IMAGENET_STD
-    images = np.zeros((config.n_triplets, 3, height, width), dtype=np.float32)
-    filled = images[: len(plan)]
+    window = np.full((config.n_triplets, 3, height, width), low, dtype=np.int16)
     # y grows to the front, image rows grow downwards: the flip puts the patient's front up
-    np.multiply(window[:, :, ::-1], scale[:, None, None], out=filled, dtype=np.float32)
-    filled += offset[:, None, None]
-    mask = np.arange(config.n_triplets) < len(plan)
-    return images, mask
+    upright = window[: len(plan), :, ::-1]
+    present = plan != AIR
+    upright[:, :, rows_out, columns_out][present] = hu[:, rows, columns][plan[present]]
+    np.clip(window, low, high, out=window)
+    return window, np.arange(config.n_triplets) < len(plan)
+
+
+def normalisation(config: SliceConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Per channel the scale and offset that take HU to what the backbone expects: window to [0, 1], then ImageNet."""
+    low, high = config.window_hu
+    scale = 1.0 / ((high - low) * IMAGENET_STD)
+    return scale, -low * scale - IMAGENET_MEAN / IMAGENET_STD
 
 
 def unproject(maps: NDArray[np.float32], stored: StoredVolume, config: SliceConfig) -> NDArray[np.float32]:

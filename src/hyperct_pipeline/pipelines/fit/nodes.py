@@ -49,7 +49,7 @@ def fit_hyperct(
     resume = checkpoint_to_resume(checkpoints_done, settings)
     # a kill may have come between a checkpoint and its history row
     yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
-    trim = model.slice_layout == "triplets"
+    trim = model.design.slice_layout == "triplets"
     epochs = fit(
         HyperCT(build_backbone(backbone), tasks, model),
         CTStudies(volume_store, train, slices, digest, seed=config.seed, trim=trim),
