@@ -213,8 +213,8 @@ class HyperCT(nn.Module):
             task_index: int64 (B,), numbers into `tasks`; or (M,) with `scan_index`. On the CPU, whatever the device of
                 the model, nothing has to wait for the device.
             scan_index: int64 (M,), numbers of the scans that the tasks are asked of; None: scan k for task k.
-            distinct: int64 (U,) on the CPU, rising: tasks to generate adapters for, `task_index` among them. None: those
-                of `task_index`. Given, parts of a batch draw the same dropout as the whole.
+            distinct: int64 (U,) on the CPU, rising: tasks to generate adapters for, `task_index` among them. None:
+                those of `task_index`. Given, parts of a batch draw the same dropout as the whole.
 
         Returns:
             Logits (B,) or (M,).

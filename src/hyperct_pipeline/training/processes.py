@@ -30,8 +30,10 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in kept]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
-    for parameter, part in zip(kept, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-        parameter.grad = part.view_as(parameter)
+    first = 0
+    for parameter in kept:
+        parameter.grad = flat[first : first + parameter.numel()].view_as(parameter)
+        first += parameter.numel()
 
 
 def summed(values: Tensor) -> Tensor:

@@ -105,8 +105,8 @@ def chosen_micro_batch(
     n_steps = math.ceil(len(usable_studies(train.studies.labels)) / config.batch_size) * config.epochs
     seconds = needs.step_flop / n_processes / _flop_per_s(model, config, device) * n_steps
     logger.info(
-        "training needs about %.2f GiB on %s (%d of %d scans of a batch at once) and %.2f GiB of the host's memory, and "
-        "at least %.0f s for its matrix products",
+        "training needs about %.2f GiB on %s (%d of %d scans of a batch at once) and %.2f GiB of the host's memory, "
+        "and at least %.0f s for its matrix products",
         needs.device_bytes(size) / _GIB, device, size, share, needs.host_bytes / _GIB, seconds,
     )  # fmt: skip
     if size < share:

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 """What `device` may be; auto is CUDA where there is one."""
@@ -70,5 +70,5 @@ class FitConfig:
 
     def for_digest(self) -> "FitConfig":
         """The settings that the result depends on; all others at their defaults."""
-        defaults = {field.name: field.default for field in dataclasses.fields(FitConfig)}
+        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(FitConfig)}
         return dataclasses.replace(self, **{name: defaults[name] for name in _WITHOUT_EFFECT})
