@@ -164,6 +164,21 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         _write_json(draft / "state.json", {"format": CHECKPOINT_FORMAT, **checkpoint.state})
 
 
+@dataclass(frozen=True)
+class CheckpointOnDisk:
+    """A checkpoint that is read when it is called."""
+
+    folder: Path
+
+    def state(self) -> dict[str, Any]:
+        """What it says about itself; raises PackageError as `load_checkpoint`."""
+        return checkpoint_state(self.folder)
+
+    def __call__(self) -> Checkpoint:
+        """All of it."""
+        return load_checkpoint(self.folder)
+
+
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint; raises PackageError when a file is absent or broken."""
     averaged = (folder / "average.safetensors").is_file()

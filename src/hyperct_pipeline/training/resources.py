@@ -22,7 +22,7 @@ from hyperct_pipeline.training.steps import usable_studies
 logger = logging.getLogger(__name__)
 
 _SAFE_SHARE = 0.8  # of the free memory; the rest is for fragments and for what is not counted
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
 _WIDENING = 4  # hidden width of the MLP over the width of the backbone
 
 
@@ -92,8 +92,8 @@ def chosen_micro_batch(
         ConfigError: not even one scan fits.
     """
     needs, share = needs_of(model, train, config), math.ceil(config.batch_size / n_processes)
-    size = min(share, config.micro_batch_size or share)
-    limit = _SAFE_SHARE * free_bytes(device)
+    wanted = min(share, config.micro_batch_size or share)
+    size, limit = wanted, _SAFE_SHARE * free_bytes(device)
     while size > 1 and needs.device_bytes(size) > limit:
         size = math.ceil(size / 2)
     if needs.device_bytes(size) > limit:
@@ -105,12 +105,12 @@ def chosen_micro_batch(
     n_steps = math.ceil(len(usable_studies(train.studies.labels)) / config.batch_size) * config.epochs
     seconds = needs.step_flop / n_processes / _flop_per_s(model, config, device) * n_steps
     logger.info(
-        "training needs about %.2f GiB on %s (%d of %d scans of a batch at once) and %.2f GiB of the host's memory, "
+        "training needs about %.0f MiB on %s (%d of %d scans of a batch at once) and %.0f MiB of the host's memory, "
         "and at least %.0f s for its matrix products",
-        needs.device_bytes(size) / _GIB, device, size, share, needs.host_bytes / _GIB, seconds,
+        needs.device_bytes(size) / _MIB, device, size, share, needs.host_bytes / _MIB, seconds,
     )  # fmt: skip
-    if size < share:
-        logger.warning("memory allows %d scans at once instead of %d: gradients are accumulated", size, share)
+    if size < wanted:
+        logger.warning("memory allows %d scans at once instead of %d: gradients are accumulated", size, wanted)
     return size
 
 

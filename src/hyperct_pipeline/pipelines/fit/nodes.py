@@ -1,6 +1,6 @@
 """Adapters of the `fit` pipeline: train, choose the best epoch, draw the curves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hyperct_pipeline.training.checkpoint import Checkpoint, ModelPackage
+    from hyperct_pipeline.training.history import SavedCheckpoint
 else:
-    Figure = Checkpoint = ModelPackage = Any  # kedro starts without torch and matplotlib
+    Figure = Checkpoint = ModelPackage = SavedCheckpoint = Any  # kedro starts without torch and matplotlib
 
 Rows = dict[str, dict[str, Any]]
 
@@ -33,7 +34,7 @@ def fit_hyperct(
     backbone: BackboneConfig,
     model: HyperCTConfig,
     config: FitConfig,
-    checkpoints_done: Mapping[str, Callable[[], Checkpoint]],
+    checkpoints_done: Mapping[str, SavedCheckpoint],
 ) -> Iterator[tuple[dict[str, Checkpoint], Rows]]:
     """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings."""
     from hyperct_pipeline.model.backbone import build_backbone
@@ -63,7 +64,7 @@ def fit_hyperct(
 
 
 def select_best(
-    checkpoints: Mapping[str, Callable[[], Checkpoint]],
+    checkpoints: Mapping[str, SavedCheckpoint],
     training_history: Rows,
     study_index: pd.DataFrame,
     task_catalogue: TaskCatalogueConfig,
