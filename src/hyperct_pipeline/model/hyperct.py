@@ -92,6 +92,7 @@ class HyperCT(nn.Module):
             self.head = (AttentionHead if self.design.head == "attention" else MeanHead)(width, n_logits)
         embeddings = torch.empty(len(self.tasks), config.task_dim)
         self.task_embeddings = nn.Parameter(embeddings) if self.design.has_embeddings else None
+        self.new_embeddings: nn.Parameter | None = None  # of tasks that are being added, see `new_task`
         self._initialise()
 
     def _new_hypernetwork(self) -> Hypernetwork | None:
@@ -162,6 +163,10 @@ class HyperCT(nn.Module):
         self.backbone.eval()
         return self
 
+    def forget_weights(self) -> None:
+        """Drop merged weights that are kept for scoring."""
+        self._resident.forget()
+
     def compile_blocks(self) -> None:
         """Run adapted blocks through torch.compile, without graph breaks."""
         self._run_adapted = torch.compile(run_adapted_block, fullgraph=True, dynamic=True)
@@ -173,7 +178,9 @@ class HyperCT(nn.Module):
     def embeddings(self) -> Tensor:
         """Task embeddings (K, task_dim)."""
         assert self.task_embeddings is not None
-        return self.task_embeddings
+        if self.new_embeddings is None:
+            return self.task_embeddings
+        return torch.cat([self.task_embeddings, self.new_embeddings])
 
     def adapters(self, task_index: Tensor) -> AllAdapters:
         """Task numbers (K,) to A (K, L, r, n_in) and B (K, L, n_out, r) per site; no dropout in eval mode.

@@ -49,7 +49,9 @@ def needs_of(model: HyperCT, train: CTStudies, config: FitConfig) -> Needs:
     passes = min(config.tasks_per_scan, len(model.tasks)) if design.task_specific else 1
     learned_blocks = n_blocks if design.trains_backbone else model.n_adapted_blocks
     per_block = tokens * width * block_bytes_per_entry(itemsize)
-    kept_blocks = float(learned_blocks)
+    # of the last block only the CLS row goes on: keys and values are all that is computed for every token
+    last_kept, last_flop = (4 + 3 * itemsize) / block_bytes_per_entry(itemsize), 2 / (4 + 2 * _WIDENING)
+    kept_blocks = max(0.0, learned_blocks - 1 + last_kept)
     if config.checkpointing:
         kept_blocks = 1.0 + learned_blocks * 4 / block_bytes_per_entry(itemsize)
     images = train.slices.n_triplets * 3 * train.slices.crop_yx[0] * train.slices.crop_yx[1] * (2 + 4)
@@ -66,7 +68,9 @@ def needs_of(model: HyperCT, train: CTStudies, config: FitConfig) -> Needs:
         + 3 * n_distinct * adapters * 4,
         scan_bytes=images + (0 if design.frozen_features else int(per_block * kept_blocks * passes)),
         host_bytes=trained * 12 + features,
-        step_flop=config.batch_size * forward * (n_blocks + learned_blocks * (2 if design.trains_backbone else 1)),
+        step_flop=config.batch_size
+        * forward
+        * (n_blocks - 1 + last_flop + max(0.0, learned_blocks - 1 + last_flop) * (2 if design.trains_backbone else 1)),
     )
 
 
