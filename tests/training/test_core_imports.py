@@ -20,6 +20,8 @@ class Hiding:
 
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 import hyperct_pipeline.training.history, hyperct_pipeline.training.loop
+import hyperct_pipeline.training.launch, hyperct_pipeline.training.worker, hyperct_pipeline.model.public_checkpoint
+import hyperct_pipeline.model.new_task, hyperct_pipeline.model.task_adapter
 assert not ABSENT & set(sys.modules)
 print(hyperct_pipeline.training.loop.fit.__name__)
 """

@@ -1,4 +1,4 @@
-"""A task that is added to a trained model: its embedding is learned, everything else stays as it is, to the last bit."""
+"""A task that is added to a trained model: its embedding is learned, all else stays as it is, to the last bit."""
 
 import torch
 from torch import nn

@@ -82,7 +82,7 @@ def merged_weights(model: HyperCT, task: str) -> dict[str, Tensor]:
     if model.design.generator == "none":
         return state
     generated, first = _generated(model, task), model.config.adapt_from_block
-    width = model.backbone.embed_dim
+    width = int(model.backbone.embed_dim)
     for number in range(model.n_adapted_blocks):
         modules = site_modules(first + number)
         for site, (a, b) in generated.items():
@@ -97,9 +97,10 @@ def merged_weights(model: HyperCT, task: str) -> dict[str, Tensor]:
 def task_head(model: HyperCT, task: str) -> dict[str, Tensor]:
     """LayerNorm and the linear of one task, on the mean of the CLS tokens."""
     number = _number(model, task)
+    head: Any = model.head
     if model.design.head == "attention":
         raise ConfigError("the attention probe weighs triplets: its head has no PEFT form")
-    norm, linear = model.head[0], model.head[1]
+    norm, linear = head[0], head[1]
     row = slice(0, 1) if model.design.head == "shared" else slice(number, number + 1)
     named = {
         "norm.weight": norm.weight,
@@ -117,12 +118,13 @@ def _number(model: HyperCT, task: str) -> int:
 
 
 def _generated(model: HyperCT, task: str) -> AllAdapters:
-    return model.eval().adapters(torch.tensor([_number(model, task)], device=model.device))
+    index = torch.tensor([_number(model, task)], device=model.device)
+    return model.eval().adapters(index)
 
 
 def _timm_pairs(model: HyperCT, own: dict[str, tuple[Tensor, Tensor]], index: int) -> dict[str, tuple[Tensor, Tensor]]:
     """A and B per timm module; query, key and value become one pair: A stacked, B block-diagonal."""
-    modules, width = site_modules(index), model.backbone.embed_dim
+    modules, width = site_modules(index), int(model.backbone.embed_dim)
     pairs = {modules[site]: pair for site, pair in own.items() if site not in _QKV}
     if present := [site for site in _QKV if site in own]:
         rank = own[present[0]][0].shape[0]

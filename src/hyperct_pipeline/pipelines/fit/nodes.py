@@ -37,11 +37,10 @@ def fit_hyperct(
     checkpoints_done: Mapping[str, SavedCheckpoint],
 ) -> Iterator[tuple[dict[str, Checkpoint], Rows]]:
     """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings."""
-    from hyperct_pipeline.model.backbone import build_backbone
-    from hyperct_pipeline.model.hyperct import HyperCT
     from hyperct_pipeline.training.dataset import CTStudies
     from hyperct_pipeline.training.history import checkpoint_to_resume, history_row, settings_digest
-    from hyperct_pipeline.training.loop import fit
+    from hyperct_pipeline.training.job import Job
+    from hyperct_pipeline.training.launch import fit_job
 
     tasks, digest = load_catalogue(task_catalogue).ids, preprocess.digest()
     train = labelled_studies(study_index, volume_store, tasks, "train")
@@ -51,15 +50,16 @@ def fit_hyperct(
     # a kill may have come between a checkpoint and its history row
     yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
     trim = model.design.slice_layout == "triplets"
-    epochs = fit(
-        HyperCT(build_backbone(backbone), tasks, model),
+    job = Job(
+        backbone,
+        model,
+        tasks,
         CTStudies(volume_store, train, slices, digest, seed=config.seed, trim=trim),
         CTStudies(volume_store, validation, slices, digest, trim=trim),
         config,
         settings,
-        resume,
     )
-    for epoch in epochs:
+    for epoch in fit_job(job, resume):
         yield {epoch.name: epoch.checkpoint}, {epoch.name: history_row(epoch.checkpoint)}
 
 
