@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from hyperct_pipeline.pipelines.assess import pipeline as assess
+from hyperct_pipeline.pipelines.compare import pipeline as compare
 from hyperct_pipeline.pipelines.convert import pipeline as convert
 from hyperct_pipeline.pipelines.explain import pipeline as explain
 from hyperct_pipeline.pipelines.fit import pipeline as fit
@@ -26,6 +27,7 @@ STAGES = {
     "explain": explain,
     "report": report,
     "infer": infer,
+    "compare": compare,
 }
 TRAIN = ("convert", "quality", "preprocess", "harmonize", "fit")
 EVALUATE = ("predict", "assess", "explain", "report")

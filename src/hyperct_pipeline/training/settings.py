@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -72,3 +72,31 @@ class FitConfig:
         """The settings that the result depends on; all others at their defaults."""
         defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(FitConfig)}
         return dataclasses.replace(self, **{name: defaults[name] for name in _WITHOUT_EFFECT})
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Which methods are compared, and how often."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    # a method, or variants of one as "name: changes of model and fit", e.g. hyperct_reference: {init: reference}
+    methods: tuple[str, ...] = ("linear_probe", "hard_sharing", "shared_lora", "task_lora", "hyperct")
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)  # of starting values, order, crops, task draws and dropout
+    max_seconds: float | None = None  # of training per run; the epoch that ends after it is the last; null: none
+    split: str = "test"  # held-out studies that are scored
+    bootstrap_draws: int = 200  # resamples of patients for the intervals
+    confidence_level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not self.methods or not self.seeds:
+            raise ValueError("compare.methods and compare.seeds must not be empty")
+        if len(set(self.methods)) < len(self.methods) or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("compare: a method or a seed stands there twice")
+        if self.split == "train":
+            raise ValueError("compare.split: the studies of the training cannot be held out")
+        if self.max_seconds is not None and self.max_seconds <= 0.0:
+            raise ValueError(f"compare.max_seconds must be positive or null, found {self.max_seconds}")
+        if self.bootstrap_draws < 1 or not 0.0 < self.confidence_level < 1.0:
+            raise ValueError("compare: bootstrap_draws must be at least 1, confidence_level lie in (0, 1)")
