@@ -80,10 +80,12 @@ def test_records_and_table(train: CTStudies, validation: CTStudies, store: Volum
 
 
 def test_time_ends_a_run(train: CTStudies, validation: CTStudies) -> None:
-    compare = CompareConfig(methods=("linear_probe",), seeds=(0,), max_seconds=1e-6)
-    (run,) = runs_of(compare, MODEL, replace(FIT, epochs=50))
-    job = Job(BACKBONE, run.model, TASKS, train, validation, run.config, "")
-    assert record_of(run, job, validation, compare)["epochs"] == 1
+    methods = ("linear_probe", "hard_sharing", "shared_lora", "mtlora", "hyperct_cores")
+    compare = CompareConfig(methods=methods, seeds=(0,), max_seconds=1e-6)
+    for run in runs_of(compare, MODEL, replace(FIT, epochs=50)):
+        job = Job(BACKBONE, run.model, TASKS, train, validation, run.config, "")
+        record = record_of(run, job, validation, compare)
+        assert record["epochs"] == 1 and record["gflop_per_scan"] > 0 and record["trainable_parameters"] > 0
 
 
 def test_a_group_without_labels_is_undefined() -> None:

@@ -102,6 +102,7 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
                 break
     last = epochs[max(epochs)]
     load_trained(model, epochs[best].checkpoint)
+    n_trainable = sum(parameter.numel() for parameter in model.trainable_parameters().values())
     n_steps = math.ceil(len(usable_studies(train.studies.labels)) / run.config.batch_size)
     scored = time.monotonic()
     held_out = _fresh(test, None)
@@ -115,7 +116,7 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
         "train_loss": last.metrics["train_loss"],
         "validation_auroc": epochs[best].metrics.get("validation_auroc"),
         "between_task_share": epochs[best].metrics.get("between_task_share"),
-        "trainable_parameters": sum(parameter.numel() for parameter in model.trainable_parameters().values()),
+        "trainable_parameters": n_trainable,
         "gflop_per_scan": _flop_per_scan(model, held_out, device) / 1e9,
         "peak_memory_mib": peak[0] / 2**20,
         "seconds_per_step": last.metrics["seconds"] / n_steps,
@@ -218,9 +219,10 @@ def _fresh(studies: CTStudies, seed: int | None) -> CTStudies:
 
 
 def _flop_per_scan(model: HyperCT, studies: CTStudies, device: torch.device) -> float:
-    """Operations of matrix products to score one scan for all tasks, counted as they run, in fp32."""
+    """Operations of matrix products to score one scan for all tasks, counted as they run; ends the model's training."""
     if not len(studies):
         return 0.0
+    model.requires_grad_(False)  # the counter takes views of parameters for results that it could follow backwards
     batch = next(studies.batches([0], 1, epoch=0)).to(device)
     model.eval()
     images = studies.normalise(batch.images, batch.mask)
