@@ -177,6 +177,15 @@ def test_weights_beyond_fp16_are_refused(tiny_input: tuple[Tensor, Tensor]) -> N
         model.logits_all_tasks(*tiny_input, precision="fp16")
 
 
+def test_activations_beyond_fp16_are_refused(tiny_input: tuple[Tensor, Tensor]) -> None:
+    model = model_of()
+    with torch.no_grad():
+        model.backbone.blocks[1].mlp.fc1.bias.fill_(60000.0)  # in range itself; what the next linear makes of it is not
+    with pytest.raises(ConfigError, match="task a: activations are beyond the range of fp16"):
+        model.logits_all_tasks(*tiny_input, precision="fp16")
+    assert model.logits_all_tasks(*tiny_input, precision="bf16").isfinite().all()
+
+
 SHAPES = dict.fromkeys(SITES, (768, 768)) | {"mlp_up": (3072, 768), "mlp_down": (768, 3072)}
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.model.adapter_table import AdapterTable
 from hyperct_pipeline.model.backbone import patch_grid
 from hyperct_pipeline.model.blocks import (
@@ -266,24 +267,16 @@ class HyperCT(nn.Module):
             triplets, mask = triplets[:, :longest], mask[:, :longest]
         numbers = list(range(len(self.tasks)) if tasks is None else tasks)
         precision = precision or inference_precision(self.device)
-        dtype, last = compute_type(precision), len(self._blocks) - 1
+        dtype = compute_type(precision)
         with matmul_precision(precision):
             tokens, rope = self._before_adapters(triplets, dtype)
             if not self.design.task_specific:
                 features = self._common_features(tokens, rope, len(mask), dtype)
                 return self.head.scores(features, mask).expand(-1, len(self.tasks))[:, numbers]
-            first, cls_only = self._blocks[self._first], self._first == last
-            normed = first.norm1(tokens).to(dtype)
-            products = shared_products(self._linears(dtype)[self._first], normed, cls_only)
+            shared = self._shared_input(tokens, dtype)
             columns = []
             for task in numbers:
-                weights = self._weights_of(task, dtype)
-                linear = weights.first(products)
-                x = finish_block(
-                    first, tokens[:, :1] if cls_only else tokens, attend(first, normed, rope, linear, cls_only), linear
-                )
-                for index, whole in enumerate(weights.later, start=self._first + 1):
-                    x = run_block(self._blocks[index], x, rope, whole, cls_only=index == last)
+                x = self._task_tokens(tokens, rope, shared, self._weights_of(task, dtype))
                 scores = self.head.scores(self._features(x, len(mask)), mask)
                 columns.append(scores[:, 0 if scores.shape[1] == 1 else task])
         return torch.stack(columns, dim=1)
@@ -405,10 +398,47 @@ class HyperCT(nn.Module):
         def make() -> TaskWeights:
             index = torch.tensor([task], device=self.device)
             generated = {site: (a[0], b[0]) for site, (a, b) in self.adapters(index).items()}
-            return TaskWeights(self.adapted_linears(), generated, self.scale, dtype, self._first)
+            weights = TaskWeights(self.adapted_linears(), generated, self.scale, dtype, self._first)
+            if dtype == torch.float16:
+                self._refuse_overflow(task, weights)
+            return weights
 
         size = task_bytes(self.adapted_linears(), dtype) * len(self.tasks)
         return self._resident.get((dtype, self.device, self.training, version_of(self)), task, make, size, self.device)
+
+    def _shared_input(self, tokens: Tensor, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+        """What all tasks of a scan share in the first adapted block: the normalised input, and W x of it."""
+        block, cls_only = self._blocks[self._first], self._first == len(self._blocks) - 1
+        normed = block.norm1(tokens).to(dtype)
+        return normed, shared_products(self._linears(dtype)[self._first], normed, cls_only)
+
+    def _task_tokens(
+        self, tokens: Tensor, rope: Tensor | None, shared: tuple[Tensor, dict[str, Tensor]], weights: TaskWeights
+    ) -> Tensor:
+        """The CLS token (B * N, 1, D) of a task after the last block, from the input of the first adapted one."""
+        last, (normed, products) = len(self._blocks) - 1, shared
+        block, cls_only, linear = self._blocks[self._first], self._first == last, weights.first(products)
+        attended = attend(block, normed, rope, linear, cls_only)
+        x = finish_block(block, tokens[:, :1] if cls_only else tokens, attended, linear)
+        for index, whole in enumerate(weights.later, start=self._first + 1):
+            x = run_block(self._blocks[index], x, rope, whole, cls_only=index == last)
+        return x
+
+    def _refuse_overflow(self, task: int, weights: TaskWeights) -> None:
+        """Two images of plain air and bone and one of noise must come through in fp16; done once, when weights are made.
+
+        Raises ConfigError naming the task.
+        """
+        rows, columns = self.backbone.patch_embed.img_size
+        noise = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+        images = torch.stack([torch.full_like(noise, -2.0), torch.full_like(noise, 2.5), noise])
+        triplets = images[None, :, None].expand(-1, -1, 3, -1, -1).to(self.device)
+        tokens, rope = self._before_adapters(triplets, torch.float16)
+        shared = self._shared_input(tokens, torch.float16)
+        if not bool(self._task_tokens(tokens, rope, shared, weights).isfinite().all()):
+            raise ConfigError(
+                f"task {self.tasks[task]}: activations are beyond the range of fp16; score with precision bf16 or fp32"
+            )
 
     def _features(self, tokens: Tensor, n_scans: int) -> Tensor:
         """CLS tokens (B, N, D) after the final norm, from (B * N, T, D)."""
