@@ -11,6 +11,7 @@ from hyperct_pipeline.errors import PackageError
 
 if TYPE_CHECKING:  # torch takes seconds to import and most commands never load a model
     from hyperct_pipeline.training.checkpoint import Checkpoint, CheckpointOnDisk, ModelPackage
+    from hyperct_pipeline.training.task_files import TaskFiles
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,31 @@ class CheckpointFolder(AbstractDataset["dict[str, Checkpoint]", "dict[str, Check
         kept = epochs_to_keep(rows, newest, self._keep_last)
         for name in self.load().keys() - kept:
             shutil.rmtree(self._folder / name)
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder.name}
+
+
+class TaskAdapterFolder(AbstractDataset["dict[str, TaskFiles]", "list[str]"]):
+    """A folder with one subfolder per task, for other tools; loading gives the tasks that are there."""
+
+    def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> "list[str]":
+        """Tasks that have been exported."""
+        return sorted(p.name for p in self._folder.glob("[!.]*")) if self._folder.is_dir() else []
+
+    def save(self, data: "dict[str, TaskFiles]") -> None:
+        """Write each task to its own subfolder, atomically."""
+        from hyperct_pipeline.training.task_files import save_task_files
+
+        for task, files in data.items():
+            save_task_files(self._folder / task, files)
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

@@ -425,7 +425,7 @@ class HyperCT(nn.Module):
         return x
 
     def _refuse_overflow(self, task: int, weights: TaskWeights) -> None:
-        """Two images of plain air and bone and one of noise must come through in fp16; done once, when weights are made.
+        """Images of plain air, of bone and of noise must come through in fp16; looked at once, when weights are made.
 
         Raises ConfigError naming the task.
         """

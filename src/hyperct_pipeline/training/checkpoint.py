@@ -117,8 +117,8 @@ def save_package(folder: Path, package: ModelPackage) -> None:
         "training": package.training,
     }
     with replacing_folder(folder) as draft:
-        _write_tensors(draft / "model.safetensors", package.model.state_dict())
-        _write_json(draft / "package.json", description)
+        write_tensors(draft / "model.safetensors", package.model.state_dict())
+        write_json(draft / "package.json", description)
         if package.backbone_config.weights != "random":
             (draft / LICENCE_FILE).write_text(DINOV3_LICENCE_NOTICE + "\n")
             logger.info(DINOV3_LICENCE_NOTICE)
@@ -158,10 +158,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write weights.safetensors, optimiser.safetensors, state.json, and average.safetensors where there is one."""
     with replacing_folder(folder) as draft:
         if checkpoint.average:
-            _write_tensors(draft / "average.safetensors", checkpoint.average)
-        _write_tensors(draft / "weights.safetensors", checkpoint.weights)
-        _write_tensors(draft / "optimiser.safetensors", checkpoint.optimiser)
-        _write_json(draft / "state.json", {"format": CHECKPOINT_FORMAT, **checkpoint.state})
+            write_tensors(draft / "average.safetensors", checkpoint.average)
+        write_tensors(draft / "weights.safetensors", checkpoint.weights)
+        write_tensors(draft / "optimiser.safetensors", checkpoint.optimiser)
+        write_json(draft / "state.json", {"format": CHECKPOINT_FORMAT, **checkpoint.state})
 
 
 @dataclass(frozen=True)
@@ -213,11 +213,13 @@ def _config_from(kind: type[Config], values: Mapping[str, Any]) -> Config:
     return kind(**fields)
 
 
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
 
 
-def _write_json(file: Path, values: Mapping[str, Any]) -> None:
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file of finite numbers."""
     file.write_text(json.dumps(values, indent=1, allow_nan=False))
 
 

@@ -100,3 +100,29 @@ class CompareConfig:
             raise ValueError(f"compare.max_seconds must be positive or null, found {self.max_seconds}")
         if self.bootstrap_draws < 1 or not 0.0 < self.confidence_level < 1.0:
             raise ValueError("compare: bootstrap_draws must be at least 1, confidence_level lie in (0, 1)")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Which tasks are written for other tools, and how."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    tasks: tuple[str, ...] = ()  # empty: all
+    layout: Literal["hf", "timm"] = "hf"  # backbone that the adapter goes onto
+    transformers_major: Literal[4, 5] = 5  # version that will load it; the two name the blocks differently
+    merged: bool = False  # also the whole backbone with the update merged in, in timm's layout
+
+
+@dataclass(frozen=True)
+class ExtendConfig:
+    """A task that is added to a trained model."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    task: str = ""  # id in the task catalogue
+    lr: float = 1.0e-2  # of the new embedding, which alone is learned; all else as in `fit`
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0.0:
+            raise ValueError(f"extend.lr must be positive, found {self.lr}")
