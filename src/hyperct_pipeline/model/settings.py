@@ -20,6 +20,8 @@ Method = Literal[
     "mtlora",
 ]
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+ScoringPrecision = Literal["auto", "fp32", "tf32", "fp16", "bf16"]
+"""Of matrix products while scoring; auto: fp16 on CUDA, fp32 on a CPU."""
 
 SITES = (
     "attention_query",

@@ -53,6 +53,21 @@ class Batch(NamedTuple):
         )
 
 
+class Normalisation:
+    """HU to what the backbone expects, on the device of the images; masked triplets become zero."""
+
+    def __init__(self, slice_config: SliceConfig) -> None:
+        self._host = [torch.from_numpy(part)[:, None, None] for part in normalisation(slice_config)]
+        self._there: dict[torch.device, list[Tensor]] = {}
+
+    def __call__(self, images: Tensor, mask: Tensor) -> Tensor:
+        """int16 (B, N, 3, H, W) and bool (B, N) to float32 of the same shape."""
+        if images.device not in self._there:  # sent once: a copy from ordinary memory waits for the device
+            self._there[images.device] = [part.to(images.device) for part in self._host]
+        scale, offset = self._there[images.device]
+        return (images.float() * scale + offset) * mask[..., None, None, None]
+
+
 class CTStudies:
     """Volumes of labelled studies, cut into triplets.
 
@@ -77,20 +92,15 @@ class CTStudies:
         self.studies, self.trim, self.pin = studies, trim, pin
         self.store, self.slices = store, slice_config
         self.features: tuple[Tensor, Tensor] | None = None
-        self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self._normalised = Normalisation(slice_config)
         self.digest, self.seed = preprocess_digest, seed
 
     def __len__(self) -> int:
         return len(self.studies.study_keys)
 
     def normalise(self, images: Tensor, mask: Tensor) -> Tensor:
-        """HU (B, N, 3, H, W) to what the backbone expects, on the device of the images; masked triplets are zero."""
-        if images.device not in self._constants:  # sent once: a copy from ordinary memory waits for the device
-            scale, offset = (torch.from_numpy(part)[:, None, None] for part in normalisation(self.slices))
-            self._constants[images.device] = (scale.to(images.device), offset.to(images.device))
-        scale, offset = self._constants[images.device]
-        normalised = images.float() * scale + offset
-        return normalised * mask[..., None, None, None]
+        """HU (B, N, 3, H, W) to what the backbone expects, on the device of the images."""
+        return self._normalised(images, mask)
 
     def read(self, number: int, epoch: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         """HU triplets (N, 3, H, W) and mask (N,) of one study; the crop follows from (seed, epoch, number).
