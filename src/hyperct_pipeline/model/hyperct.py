@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.model.adapter_table import AdapterTable
 from hyperct_pipeline.model.backbone import patch_grid
 from hyperct_pipeline.model.blocks import (
@@ -38,16 +37,10 @@ from hyperct_pipeline.model.lora import (
     check_adapters,
     run_adapted_block,
 )
-from hyperct_pipeline.model.precision import compute_type, inference_precision, matmul_precision
+from hyperct_pipeline.model.precision import compute_type
 from hyperct_pipeline.model.settings import HyperCTConfig, Precision
-from hyperct_pipeline.model.task_weights import (
-    BackboneLinears,
-    ResidentWeights,
-    TaskWeights,
-    shared_products,
-    task_bytes,
-    version_of,
-)
+from hyperct_pipeline.model.task_scorer import TaskScorer
+from hyperct_pipeline.model.task_weights import BackboneLinears, shared_products
 from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["AllAdapters", "HyperCT", "HyperCTConfig"]
@@ -75,16 +68,14 @@ class HyperCT(nn.Module):
         self.precision: Precision = "fp32"
         self.checkpointing = False
         self.backbone = backbone.eval().requires_grad_(self.design.trains_backbone)
-        self._blocks = adaptable_blocks(backbone)
-        self._first = len(self._blocks) if self.design.generator == "none" else config.adapt_from_block
-        if self._first >= len(self._blocks) and self.design.generator != "none":
-            raise ValueError(
-                f"model.adapt_from_block is {self._first}, but the backbone has {len(self._blocks)} blocks"
-            )
+        self.blocks = adaptable_blocks(backbone)
+        self.first = len(self.blocks) if self.design.generator == "none" else config.adapt_from_block
+        if self.first >= len(self.blocks) and self.design.generator != "none":
+            raise ValueError(f"model.adapt_from_block is {self.first}, but the backbone has {len(self.blocks)} blocks")
         self._run_adapted: Callable[..., Tensor] = run_adapted_block
-        self._backbone_linears = BackboneLinears(backbone, self._blocks, frozen=not self.design.trains_backbone)
-        self._resident = ResidentWeights()
-        shapes = site_shapes(self._blocks[0])
+        self._backbone_linears = BackboneLinears(backbone, self.blocks, frozen=not self.design.trains_backbone)
+        self._scorer = TaskScorer(self)
+        shapes = site_shapes(self.blocks[0])
         self.shapes = {site: shapes[site] for site in config.ordered_sites}
         with torch.random.fork_rng(devices=[]):  # layers draw from the global generator when built
             self.hypernetwork = self._new_hypernetwork()
@@ -142,7 +133,7 @@ class HyperCT(nn.Module):
     @property
     def n_adapted_blocks(self) -> int:
         """L, the blocks that have adapters: the last ones."""
-        return len(self._blocks) - self._first
+        return len(self.blocks) - self.first
 
     @property
     def grid_hw(self) -> tuple[int, int]:
@@ -156,7 +147,7 @@ class HyperCT(nn.Module):
 
     def adapted_linears(self) -> list[dict[str, Linear]]:
         """The fp32 linears of each adapted block, by site."""
-        return [site_linears(block) for block in self._blocks[self._first :]]
+        return [site_linears(block) for block in self.blocks[self.first :]]
 
     def train(self, mode: bool = True) -> "HyperCT":
         """Training mode for everything but the backbone, whose layers behave the same in both."""
@@ -166,7 +157,7 @@ class HyperCT(nn.Module):
 
     def forget_weights(self) -> None:
         """Drop merged weights that are kept for scoring."""
-        self._resident.forget()
+        self._scorer.forget()
 
     def compile_blocks(self) -> None:
         """Run adapted blocks through torch.compile, without graph breaks."""
@@ -194,7 +185,7 @@ class HyperCT(nn.Module):
         elif self.table is not None:
             generated = self.table(task_index)
         else:
-            shape = (len(task_index), len(self._blocks))
+            shape = (len(task_index), len(self.blocks))
             zero = torch.zeros((), device=self.device)
             generated = {
                 site: (zero.expand(*shape, 1, n_in), zero.expand(*shape, n_out, 1))
@@ -231,23 +222,23 @@ class HyperCT(nn.Module):
             ValueError: naming the module whose shape does not fit.
         """
         if torch.is_grad_enabled():
-            self._resident.forget()
-        tokens, rope = self._before_adapters(triplets)
+            self._scorer.forget()
+        tokens, rope = self.before_adapters(triplets)
         if not self.design.task_specific:
-            return self.logits_of_features(self._common_features(tokens, rope, len(mask)), mask, task_index, scan_index)
+            return self.logits_of_features(self.common_features(tokens, rope, len(mask)), mask, task_index, scan_index)
         task_index, adapters_of = self._pair_adapters(task_index, distinct)
         scan_index = None if scan_index is None else scan_index.to(self.device, non_blocking=True)
-        linears, last = self._linears(compute_type(self.precision)), len(self._blocks) - 1
-        begin = self._first
+        linears, last = self.linears(compute_type(self.precision)), len(self.blocks) - 1
+        begin = self.first
         if scan_index is not None and len(scan_index) > len(triplets):
             tokens = self._first_adapted(tokens, rope, mask, linears[begin], adapters_of(begin), scan_index)
             begin += 1
         elif scan_index is not None:
             tokens = _pairs(tokens, mask, scan_index)
-        for index in range(begin, len(self._blocks)):
+        for index in range(begin, len(self.blocks)):
             tokens = self._adapted(index, tokens, rope, linears[index], adapters_of(index), index == last)
         mask = mask if scan_index is None else mask[scan_index]
-        return _of_task(self.head.scores(self._features(tokens, len(mask)), mask), task_index)
+        return _of_task(self.head.scores(self.cls_features(tokens, len(mask)), mask), task_index)
 
     @torch.no_grad()
     def logits_all_tasks(
@@ -261,25 +252,7 @@ class HyperCT(nn.Module):
         Args:
             precision: None: fp16 on CUDA, fp32 on a CPU. fp16 is checked for its range when weights are merged.
         """
-        if self.design.slice_layout == "triplets":  # triplets that no scan has come last, and would only cost time
-            used = mask.any(dim=0).nonzero()
-            longest = int(used.max()) + 1 if len(used) else 1
-            triplets, mask = triplets[:, :longest], mask[:, :longest]
-        numbers = list(range(len(self.tasks)) if tasks is None else tasks)
-        precision = precision or inference_precision(self.device)
-        dtype = compute_type(precision)
-        with matmul_precision(precision):
-            tokens, rope = self._before_adapters(triplets, dtype)
-            if not self.design.task_specific:
-                features = self._common_features(tokens, rope, len(mask), dtype)
-                return self.head.scores(features, mask).expand(-1, len(self.tasks))[:, numbers]
-            shared = self._shared_input(tokens, dtype)
-            columns = []
-            for task in numbers:
-                x = self._task_tokens(tokens, rope, shared, self._weights_of(task, dtype))
-                scores = self.head.scores(self._features(x, len(mask)), mask)
-                columns.append(scores[:, 0 if scores.shape[1] == 1 else task])
-        return torch.stack(columns, dim=1)
+        return self._scorer.logits(triplets, mask, tasks, precision)
 
     def last_block_input(self, triplets: Tensor, mask: Tensor, task_index: Tensor) -> tuple[Tensor, Tensor]:
         """Input x (B * N, T, D) of the last block's attention, after its norm, and the logits (B,).
@@ -287,8 +260,8 @@ class HyperCT(nn.Module):
         x is a leaf that requires a gradient, so Grad-CAM is the gradient of a logit with respect to x. The rest of
         the model is left without gradients. Images of a scan lie next to each other in x.
         """
-        blocks, last = self._blocks, len(self._blocks) - 1
-        linears = self._linears(torch.float32)
+        blocks, last = self.blocks, len(self.blocks) - 1
+        linears = self.linears(torch.float32)
         with torch.no_grad():
             tokens, rope = embed(self.backbone, self._images(triplets))
             task_index, adapters_of = self._pair_adapters(task_index)
@@ -301,15 +274,15 @@ class HyperCT(nn.Module):
             update = LowRankLinears(linears[last], adapters_of(last), self.scale)
             attended = attend(blocks[-1], normed, rope, update, cls_only=True)
             tokens = finish_block(blocks[-1], tokens[:, :1], attended, update)
-            scores = self.head.scores(self._features(tokens, len(mask)), mask)
+            scores = self.head.scores(self.cls_features(tokens, len(mask)), mask)
             return normed, _of_task(scores, task_index)
 
     def features(self, triplets: Tensor) -> Tensor:
         """CLS tokens (B, N, D) of methods whose tasks share the backbone's output."""
         if self.design.task_specific:
             raise ValueError(f"method {self.config.method}: every task has features of its own")
-        tokens, rope = self._before_adapters(triplets)
-        return self._common_features(tokens, rope, len(triplets))
+        tokens, rope = self.before_adapters(triplets)
+        return self.common_features(tokens, rope, len(triplets))
 
     def logits_of_features(
         self, features: Tensor, mask: Tensor, task_index: Tensor, scan_index: Tensor | None = None
@@ -320,29 +293,29 @@ class HyperCT(nn.Module):
             scores = scores[scan_index.to(self.device, non_blocking=True)]
         return _of_task(scores, task_index.to(self.device, non_blocking=True))
 
-    def _before_adapters(self, triplets: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor | None]:
+    def before_adapters(self, triplets: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor | None]:
         """Tokens (B * N, T, D) before the first adapted block, and the rotary embedding; the CLS token at the end."""
         tokens, rope = embed(self.backbone, self._images(triplets))
-        linears, last = self._linears(dtype or compute_type(self.precision)), len(self._blocks) - 1
-        for index in range(self._first):
+        linears, last = self.linears(dtype or compute_type(self.precision)), len(self.blocks) - 1
+        for index in range(self.first):
             tokens = self._adapted(index, tokens, rope, linears[index], {}, index == last)
         return tokens, rope
 
-    def _common_features(
+    def common_features(
         self, tokens: Tensor, rope: Tensor | None, n_scans: int, dtype: torch.dtype | None = None
     ) -> Tensor:
         """CLS tokens (B, N, D) where all tasks share one adapter or none."""
-        linears, last = self._linears(dtype or compute_type(self.precision)), len(self._blocks) - 1
+        linears, last = self.linears(dtype or compute_type(self.precision)), len(self.blocks) - 1
         generated = self.adapters(torch.zeros(1, dtype=torch.long, device=self.device)) if self.table else {}
-        for index in range(self._first, len(self._blocks)):
-            own = {site: (a[:, index - self._first], b[:, index - self._first]) for site, (a, b) in generated.items()}
+        for index in range(self.first, len(self.blocks)):
+            own = {site: (a[:, index - self.first], b[:, index - self.first]) for site, (a, b) in generated.items()}
             tokens = self._adapted(index, tokens, rope, linears[index], own, index == last)
-        return self._features(tokens, n_scans)
+        return self.cls_features(tokens, n_scans)
 
     def _adapted(
         self, index: int, tokens: Tensor, rope: Tensor | None, linears: dict[str, Linear], own: Adapters, last: bool
     ) -> Tensor:
-        arguments = (self._blocks[index], tokens, rope, linears, own, self.scale, last)
+        arguments = (self.blocks[index], tokens, rope, linears, own, self.scale, last)
         if self.checkpointing and torch.is_grad_enabled():
             output: Tensor = checkpoint(self._run_adapted, *arguments, use_reentrant=False)
             return output
@@ -353,7 +326,7 @@ class HyperCT(nn.Module):
         scan_index: Tensor,
     ) -> Tensor:  # fmt: skip
         """The first adapted block, from scans (B * N, T, D) to pairs (M * N, T, D)."""
-        block, cls_only = self._blocks[self._first], self._first == len(self._blocks) - 1
+        block, cls_only = self.blocks[self.first], self.first == len(self.blocks) - 1
         rest = LowRankLinears(linears, own, self.scale)
         normed = block.norm1(tokens).to(rest.dtype)
         products = {s: _pairs(y, mask, scan_index) for s, y in shared_products(linears, normed, cls_only).items()}
@@ -378,7 +351,7 @@ class HyperCT(nn.Module):
             site: (a.index_select(0, position).unbind(1), b.index_select(0, position).unbind(1))
             for site, (a, b) in self.adapters(unique).items()
         }
-        skipped = 0 if self.design.generator == "none" else self._first
+        skipped = 0 if self.design.generator == "none" else self.first
 
         def adapters_of(index: int) -> Adapters:
             if index < skipped:
@@ -389,58 +362,11 @@ class HyperCT(nn.Module):
 
         return task_index, adapters_of
 
-    def _linears(self, dtype: torch.dtype) -> list[dict[str, Linear]]:
+    def linears(self, dtype: torch.dtype) -> list[dict[str, Linear]]:
+        """The backbone's linears in a type, block after block."""
         return self._backbone_linears.of(dtype)
 
-    def _weights_of(self, task: int, dtype: torch.dtype) -> TaskWeights:
-        """Merged weights of a task."""
-
-        def make() -> TaskWeights:
-            index = torch.tensor([task], device=self.device)
-            generated = {site: (a[0], b[0]) for site, (a, b) in self.adapters(index).items()}
-            weights = TaskWeights(self.adapted_linears(), generated, self.scale, dtype, self._first)
-            if dtype == torch.float16:
-                self._refuse_overflow(task, weights)
-            return weights
-
-        size = task_bytes(self.adapted_linears(), dtype) * len(self.tasks)
-        return self._resident.get((dtype, self.device, self.training, version_of(self)), task, make, size, self.device)
-
-    def _shared_input(self, tokens: Tensor, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
-        """What all tasks of a scan share in the first adapted block: the normalised input, and W x of it."""
-        block, cls_only = self._blocks[self._first], self._first == len(self._blocks) - 1
-        normed = block.norm1(tokens).to(dtype)
-        return normed, shared_products(self._linears(dtype)[self._first], normed, cls_only)
-
-    def _task_tokens(
-        self, tokens: Tensor, rope: Tensor | None, shared: tuple[Tensor, dict[str, Tensor]], weights: TaskWeights
-    ) -> Tensor:
-        """The CLS token (B * N, 1, D) of a task after the last block, from the input of the first adapted one."""
-        last, (normed, products) = len(self._blocks) - 1, shared
-        block, cls_only, linear = self._blocks[self._first], self._first == last, weights.first(products)
-        attended = attend(block, normed, rope, linear, cls_only)
-        x = finish_block(block, tokens[:, :1] if cls_only else tokens, attended, linear)
-        for index, whole in enumerate(weights.later, start=self._first + 1):
-            x = run_block(self._blocks[index], x, rope, whole, cls_only=index == last)
-        return x
-
-    def _refuse_overflow(self, task: int, weights: TaskWeights) -> None:
-        """Images of plain air, of bone and of noise must come through in fp16; looked at once, when weights are made.
-
-        Raises ConfigError naming the task.
-        """
-        rows, columns = self.backbone.patch_embed.img_size
-        noise = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
-        images = torch.stack([torch.full_like(noise, -2.0), torch.full_like(noise, 2.5), noise])
-        triplets = images[None, :, None].expand(-1, -1, 3, -1, -1).to(self.device)
-        tokens, rope = self._before_adapters(triplets, torch.float16)
-        shared = self._shared_input(tokens, torch.float16)
-        if not bool(self._task_tokens(tokens, rope, shared, weights).isfinite().all()):
-            raise ConfigError(
-                f"task {self.tasks[task]}: activations are beyond the range of fp16; score with precision bf16 or fp32"
-            )
-
-    def _features(self, tokens: Tensor, n_scans: int) -> Tensor:
+    def cls_features(self, tokens: Tensor, n_scans: int) -> Tensor:
         """CLS tokens (B, N, D) after the final norm, from (B * N, T, D)."""
         normed: Tensor = self.backbone.norm(tokens[:, 0])
         return normed.view(n_scans, -1, normed.shape[-1])
