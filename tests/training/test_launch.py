@@ -1,5 +1,6 @@
 """Two gloo processes against one, at the same global batch."""
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
-from hyperct_pipeline.training import launch
+from hyperct_pipeline.training import launch, worker
 from hyperct_pipeline.training.dataset import CTStudies
 from hyperct_pipeline.training.job import Job, read_job, write_job
 from hyperct_pipeline.training.launch import fit_in_processes
@@ -53,6 +54,15 @@ def test_what_stops_a_worker_stops_the_launcher(train: CTStudies, validation: CT
     nothing = CTStudies(train.store, replace(train.studies, labels=labels), SLICES, DIGEST, seed=0)
     with pytest.raises(ConfigError, match="nothing to train on"):
         list(fit_in_processes(job_of(nothing, validation)))
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_leaves_no_process_behind(train: CTStudies, validation: CTStudies) -> None:
+    epochs = fit_in_processes(job_of(train, validation, replace(FIT, epochs=1000)))
+    next(epochs)
+    epochs.close()  # as an exception in the loop around it does
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in left.splitlines() if f"{worker.__name__} " in line]
 
 
 def test_more_processes_than_gpus(train: CTStudies, validation: CTStudies, monkeypatch: pytest.MonkeyPatch) -> None:

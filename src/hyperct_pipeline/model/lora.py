@@ -31,7 +31,7 @@ class _LowRankLinear(torch.autograd.Function):
     """W x + bias + s B A x per scan, with the two products of the update added in place.
 
     Backward: dx = W^T g + s A^T B^T g, dA = s (B^T g)^T x, dB = s g^T (A x): nothing of size n_out x n_in is made.
-    Merging B A into W for every scan instead took 0.75 to 1.4 times as long on a CPU, mostly longer (docs/benchmarks.md).
+    Merging B A into W for every scan instead took 0.75 to 1.4 times as long on a CPU (docs/benchmarks.md).
     """
 
     @staticmethod

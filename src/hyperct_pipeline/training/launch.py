@@ -1,24 +1,23 @@
 """Training in several processes, on one node or many, from within the process that asks for it.
 
-torch's elastic agent starts the workers and meets the agents of other nodes at the rendezvous. A worker is a Python
-process of its own (`python -m hyperct_pipeline.training.worker FOLDER`) that imports the training core and nothing
-else. What it needs stands in the folder as JSON and safetensors. Process 0 leaves each epoch there, and this process
-hands it on, as if it had trained itself.
+torch's elastic agent (`torch.distributed.run`, a process of its own because it needs the signals of a main thread)
+starts the workers and meets the agents of other nodes at the rendezvous. A worker is a Python process
+(`python -m hyperct_pipeline.training.worker FOLDER`) that imports the training core and nothing else. What it needs
+stands in the folder as JSON and safetensors. Process 0 leaves each epoch there, and this process hands it on, as if it
+had trained itself.
 """
 
 import json
-import logging
+import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.errors import ConfigError, HyperctError
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training import worker
@@ -27,10 +26,13 @@ from hyperct_pipeline.training.device import device_of
 from hyperct_pipeline.training.job import Job, write_job
 from hyperct_pipeline.training.loop import DivergenceError, Epoch, fit
 
-logger = logging.getLogger(__name__)
-
 _LOOK_EVERY_S = 0.2
+_PATIENCE_S = 30.0  # between asking the workers to end and ending them
 _KNOWN_ERRORS = {"DivergenceError": DivergenceError}
+
+
+class WorkerError(HyperctError):
+    """A training process died without a message of its own."""
 
 
 def fit_job(job: Job, resume: Checkpoint | None = None) -> Iterator[Epoch]:
@@ -48,7 +50,7 @@ def fit_in_processes(job: Job, resume: Checkpoint | None = None) -> Iterator[Epo
     Only the node of process 0 yields epochs; on the others the iterator ends when training has.
 
     Raises:
-        HyperctError: what a worker raised, with its message.
+        HyperctError: what a worker raised, with its message; WorkerError where it died without one.
         ConfigError: fewer CUDA devices than processes.
     """
     config = job.config
@@ -59,50 +61,50 @@ def fit_in_processes(job: Job, resume: Checkpoint | None = None) -> Iterator[Epo
         write_job(folder, job)
         if resume is not None:
             save_checkpoint(folder / worker.RESUME, resume)
-        launched = _Launch(job, folder)
-        launched.start()
         seen: set[str] = set()
-        while launched.is_alive():
-            launched.join(_LOOK_EVERY_S)
-            yield from _new_epochs(folder, seen)
-        yield from _new_epochs(folder, seen)
-        launched.refuse_failure()
-
-
-class _Launch(threading.Thread):
-    """The elastic agent, beside the thread that hands epochs on."""
-
-    def __init__(self, job: Job, folder: Path) -> None:
-        super().__init__(daemon=True)
-        self._job, self._folder = job, folder
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        """Start the workers and wait for them."""
-        config = self._job.config
-        launch = LaunchConfig(
-            min_nodes=config.n_nodes,
-            max_nodes=config.n_nodes,
-            nproc_per_node=config.n_processes,
-            run_id=f"hyperct-{self._job.settings or 'training'}",
-            rdzv_backend="c10d",
-            rdzv_endpoint=config.rendezvous or "127.0.0.1:0",
-            max_restarts=0,
-            local_addr="127.0.0.1" if config.n_nodes == 1 else None,
-        )
+        agent = subprocess.Popen(_command(job, folder))
         try:
-            elastic_launch(launch, sys.executable)("-m", worker.__name__, str(self._folder))
-        except (ChildFailedError, RuntimeError, ValueError, OSError) as error:
-            self._error = error
+            while agent.poll() is None:
+                time.sleep(_LOOK_EVERY_S)
+                yield from _new_epochs(folder, seen)
+        finally:  # an interrupted training leaves no process behind
+            _end(agent)
+        yield from _new_epochs(folder, seen)
+        _refuse_failure(folder, agent.returncode)
 
-    def refuse_failure(self) -> None:
-        """Raise what stopped a worker."""
-        failure = self._folder / worker.FAILURE
-        if failure.is_file():
-            told = json.loads(failure.read_text())
-            raise _KNOWN_ERRORS.get(told["kind"], ConfigError)(told["message"])
-        if self._error is not None:
-            raise self._error
+
+def _command(job: Job, folder: Path) -> list[str]:
+    """torch's elastic agent, which starts the workers of this node and ends them all when one fails."""
+    config = job.config
+    meeting = ["--standalone", "--local-addr=127.0.0.1"]
+    if config.n_nodes > 1:
+        meeting = [
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint={config.rendezvous}",
+            f"--rdzv-id=hyperct-{job.settings or 'training'}",
+        ]
+    numbers = [f"--nnodes={config.n_nodes}", f"--nproc-per-node={config.n_processes}", "--max-restarts=0"]
+    return [sys.executable, "-m", "torch.distributed.run", *numbers, *meeting, "-m", worker.__name__, str(folder)]
+
+
+def _end(agent: subprocess.Popen[bytes]) -> None:
+    if agent.poll() is None:
+        agent.terminate()
+        try:
+            agent.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            agent.kill()
+            agent.wait()
+
+
+def _refuse_failure(folder: Path, code: int) -> None:
+    """Raise what stopped a worker."""
+    failure = folder / worker.FAILURE
+    if failure.is_file():
+        told = json.loads(failure.read_text())
+        raise _KNOWN_ERRORS.get(told["kind"], ConfigError)(told["message"])
+    if code != 0:
+        raise WorkerError(f"a training process has died (the agent ended with {code}); its last words are in the log")
 
 
 def _new_epochs(folder: Path, seen: set[str]) -> Iterator[Epoch]:
