@@ -101,8 +101,11 @@ def test_held_out_patients_are_not_trained_on(
         made(index, store, catalogue, {})
 
 
-def test_configuration_file_is_valid() -> None:
-    raw = yaml.safe_load((CONF / "base" / "parameters_compare.yml").read_text())["compare"]
+@pytest.mark.parametrize("environments", [("base",), ("base", "experiments")])
+def test_configuration_files_are_valid(environments: tuple[str, ...]) -> None:
+    raw: dict[str, Any] = {}
+    for environment in environments:
+        raw |= yaml.safe_load((CONF / environment / "parameters_compare.yml").read_text())["compare"]
     compare = TypeAdapter(CompareConfig).validate_python(raw)
     every = replace(compare, methods=tuple(dict.fromkeys((*compare.methods, *compare.variants))))
     assert len(runs_of(every, SETTINGS["model"], SETTINGS["config"])) == len(every.methods) * 3
