@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 CODE = """
 import sys
@@ -31,6 +32,16 @@ def test_core_imports_without_the_rest() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "fit"
+
+
+def test_the_training_benchmark_needs_less_still() -> None:
+    """torch, timm, numpy and safetensors, because GPU machines often have nothing more."""
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    absent = CODE.replace('"matplotlib"}', '"matplotlib", "sklearn", "scipy"}').split("import hyperct_pipeline")[0]
+    code = f"{absent}\nsys.path.insert(0, {str(benchmarks)!r})\nimport training\nprint(training.Bench.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "Bench"
 
 
 def test_settings_are_read_without_torch() -> None:
