@@ -71,6 +71,7 @@ def test_trained_weights_are_counted_with_gradient_and_moments(train: CTStudies)
     frozen = sum(p.numel() for p in model.backbone.parameters())
     assert needs_of(model, train, FIT).model_bytes == frozen * 4 + trained * 16
     assert needs_of(model, train, replace(FIT, ema_decay=0.9)).model_bytes == frozen * 4 + trained * 20
+    assert needs_of(model, train, FIT, n_processes=2).model_bytes == frozen * 4 + trained * 20
 
 
 def test_micro_batch_is_lowered_with_a_message_and_refused_where_nothing_fits(

@@ -40,8 +40,8 @@ class Needs:
         return self.model_bytes + micro_batch_size * self.scan_bytes
 
 
-def needs_of(model: HyperCT, train: CTStudies, config: FitConfig) -> Needs:
-    """Count before training, from shapes alone."""
+def needs_of(model: HyperCT, train: CTStudies, config: FitConfig, n_processes: int = 1) -> Needs:
+    """Count before training, from shapes alone; several processes send a copy of the gradients."""
     design, n_blocks = model.design, len(model.backbone.blocks)
     width, itemsize = model.backbone.embed_dim, compute_type(config.precision).itemsize
     rows, columns = model.grid_hw
@@ -59,7 +59,7 @@ def needs_of(model: HyperCT, train: CTStudies, config: FitConfig) -> Needs:
     trained = sum(parameter.numel() for parameter in model.trainable_parameters().values())
     n_distinct = min(len(model.tasks), config.batch_size * config.tasks_per_scan)
     adapters = model.config.rank * sum(sum(shape) for shape in model.shapes.values()) * model.n_adapted_blocks
-    copies = 4 + 4 + 8 + (4 if config.ema_decay is not None else 0)
+    copies = 4 + 4 + 8 + (4 if config.ema_decay is not None else 0) + (4 if n_processes > 1 else 0)
     forward = 2.0 * tokens * width**2 * (4 + 2 * _WIDENING) * passes
     features = len(train) * train.slices.n_triplets * width * 4 if design.frozen_features else 0
     return Needs(
@@ -95,7 +95,7 @@ def chosen_micro_batch(
     Raises:
         ConfigError: not even one scan fits.
     """
-    needs, share = needs_of(model, train, config), math.ceil(config.batch_size / n_processes)
+    needs, share = needs_of(model, train, config, n_processes), math.ceil(config.batch_size / n_processes)
     wanted = min(share, config.micro_batch_size or share)
     size, limit = wanted, _SAFE_SHARE * free_bytes(device)
     while size > 1 and needs.device_bytes(size) > limit:
