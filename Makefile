@@ -45,6 +45,9 @@ format: setup  ## let ruff rewrite what it can
 
 bench: setup  ## the measurements of docs/benchmarks.md
 	$(BIN)/python benchmarks/phantom_learning.py
+	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/low_rank.py
 	$(BIN)/python benchmarks/volume_store.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/study_workers.py

@@ -3,8 +3,11 @@
 from kedro.pipeline import Pipeline
 
 from hyperct_pipeline.pipelines.assess import pipeline as assess
+from hyperct_pipeline.pipelines.compare import pipeline as compare
 from hyperct_pipeline.pipelines.convert import pipeline as convert
 from hyperct_pipeline.pipelines.explain import pipeline as explain
+from hyperct_pipeline.pipelines.export import pipeline as export
+from hyperct_pipeline.pipelines.extend import pipeline as extend
 from hyperct_pipeline.pipelines.fit import pipeline as fit
 from hyperct_pipeline.pipelines.harmonize import pipeline as harmonize
 from hyperct_pipeline.pipelines.infer import pipeline as infer
@@ -26,6 +29,9 @@ STAGES = {
     "explain": explain,
     "report": report,
     "infer": infer,
+    "compare": compare,
+    "export": export,
+    "extend": extend,
 }
 TRAIN = ("convert", "quality", "preprocess", "harmonize", "fit")
 EVALUATE = ("predict", "assess", "explain", "report")

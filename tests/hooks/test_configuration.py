@@ -17,7 +17,7 @@ from hyperct_pipeline.hooks import configuration
 from hyperct_pipeline.hooks.configuration import ParameterPlaces, checked_parameters, without_phantom
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig
-from hyperct_pipeline.model.settings import BackboneConfig
+from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
 from hyperct_pipeline.volumes.slices import SliceConfig
 
@@ -241,3 +241,11 @@ def test_a_misspelt_input_is_refused_instead_of_replaced_by_the_phantom(raw_inpu
         ConfigError, match=r"--params: labels\.ct_rat: unknown parameter; did you mean 'labels\.ct_rate'"
     ):
         checked_parameters(GOOD, TYPES, places)
+
+
+def test_adapting_no_block_is_found_before_any_node_runs(places: ParameterPlaces) -> None:
+    types = {"backbone": BackboneConfig, "model": HyperCTConfig}
+    raw = {"backbone": {"depth": 2}, "model": {"adapt_from_block": 2}}
+    with pytest.raises(ConfigError, match=r"adapt_from_block is 2, but backbone\.depth is 2: no block is left"):
+        checked_parameters(raw, types, places)
+    checked_parameters(raw | {"model": {"adapt_from_block": 1}}, types, places)

@@ -46,7 +46,7 @@ class Golden:
         backbone = empty_backbone(self.backbone_config())
         backbone.load_state_dict(to_timm_layout(self.under("w.enc.")))
         sizes = {key: int(self.sizes[key]) for key in ("rank", "latent", "head_in", "task_dim")}
-        config = HyperCTConfig(**sizes, dropout=0.0, init="reference", head_norm=False, slice_layout=slice_layout)
+        config = HyperCTConfig(**sizes, dropout=0.0, mode="reference", slice_layout=slice_layout)
         model = HyperCT(backbone, [f"task_{k}" for k in range(25)], config)
         model.hypernetwork.load_state_dict(self.under("w.hyper."))
         model.head.load_state_dict(self.under("w.head."))

@@ -183,5 +183,5 @@ def test_impossible_settings_are_refused(wrong: dict[str, object], message: str)
 def test_unknown_and_foreign_models_are_refused() -> None:
     with pytest.raises(ValueError, match="no model 'vit_nope'"):
         build_backbone(BackboneConfig(name="vit_nope"))
-    with pytest.raises(ValueError, match="not a DINOv3-like ViT"):
-        build_backbone(BackboneConfig(name="vit_tiny_patch16_224"))
+    with pytest.raises(ValueError, match="not a ViT with a CLS token"):
+        build_backbone(BackboneConfig(name="resnet18"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hyperct_pipeline.model.hypernetwork import Hypernetwork
-from hyperct_pipeline.model.lora import SITES
+from hyperct_pipeline.model.settings import SITES
 
 from .conftest import Golden
 

@@ -6,19 +6,9 @@ from timm.models.eva import Eva
 from torch import Tensor
 
 from hyperct_pipeline.model.backbone import build_backbone, empty_backbone
-from hyperct_pipeline.model.lora import (
-    SITES,
-    adaptable_blocks,
-    check_adapters,
-    embed,
-    frozen,
-    low_rank,
-    merged,
-    per_sample_lora,
-    run_block,
-    site_linears,
-    site_shapes,
-)
+from hyperct_pipeline.model.blocks import adaptable_blocks, embed, run_block, site_linears, site_shapes
+from hyperct_pipeline.model.lora import LowRankLinears, check_adapters, frozen, merged, per_sample_lora
+from hyperct_pipeline.model.settings import SITES
 
 from .conftest import TINY_BACKBONE, Golden
 
@@ -74,11 +64,11 @@ def test_cls_only_equals_the_cls_row(backbone: Eva) -> None:
 def test_low_rank_block_equals_merged_block(backbone: Eva) -> None:
     tokens, rope = embed(backbone, torch.randn(6, 3, 32, 32))  # 3 scans of 2 images
     block, adapters = backbone.blocks[1], random_adapters(backbone, n_scans=3)
-    together = run_block(block, tokens, rope, low_rank(block, adapters, 0.5))
+    together = run_block(block, tokens, rope, LowRankLinears(site_linears(block), adapters, 0.5))
     for scan in range(3):
         own = {site: (a[scan], b[scan]) for site, (a, b) in adapters.items()}
         rows = slice(2 * scan, 2 * scan + 2)
-        expected = run_block(block, tokens[rows], rope, merged(block, own, 0.5))
+        expected = run_block(block, tokens[rows], rope, merged(site_linears(block), own, 0.5))
         torch.testing.assert_close(together[rows], expected, atol=2e-5, rtol=0)
     assert (together - run_block(block, tokens, rope, frozen(block))).abs().max() > 0.1
 
@@ -93,7 +83,7 @@ def test_each_site_gets_its_own_update(backbone: Eva, site: str) -> None:
     a, b = adapters[site]
     base = torch.nn.functional.linear(x, *site_linears(block)[site])
     expected = base + 2.0 * per_sample_lora(x.reshape(2, 6, n_in), a, b).reshape(4, 3, n_out)
-    torch.testing.assert_close(low_rank(block, adapters, 2.0)(site, x), expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(LowRankLinears(site_linears(block), adapters, 2.0)(site, x), expected, atol=2e-5, rtol=0)
 
 
 def test_adapters_that_do_not_fit_name_the_module(backbone: Eva) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from hyperct_pipeline.model.blocks import adaptable_blocks, site_linears
 from hyperct_pipeline.model.hyperct import HyperCT
-from hyperct_pipeline.model.lora import adaptable_blocks, site_linears
 from hyperct_pipeline.model.update_size import update_sizes
 
 

@@ -1,8 +1,7 @@
 """The `fit` pipeline: which studies are taken, resuming, the best epoch, and the package it leaves."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +75,26 @@ def index() -> pd.DataFrame:
     return frame
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint as the folder of checkpoints gives it."""
+
+    checkpoint: Checkpoint
+
+    def state(self) -> dict[str, Any]:
+        return self.checkpoint.state
+
+    def __call__(self) -> Checkpoint:
+        return self.checkpoint
+
+
 def run(
     index: pd.DataFrame, store: VolumeStore, catalogue: TaskCatalogueConfig, done: dict[str, Any], **changed: Any
-) -> tuple[dict[str, Callable[[], Checkpoint]], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Saved], dict[str, dict[str, Any]]]:
     """All checkpoints and history rows of one run of the node, on top of `done`."""
     checkpoints, history = dict(done), {}
     for chunk, rows in fit_hyperct(index, store, catalogue, checkpoints_done=dict(done), **(SETTINGS | changed)):
-        checkpoints |= {name: (lambda kept=checkpoint: kept) for name, checkpoint in chunk.items()}
+        checkpoints |= {name: Saved(checkpoint) for name, checkpoint in chunk.items()}
         history |= rows
     return checkpoints, history
 
@@ -151,7 +163,7 @@ def test_pipeline_runs_in_kedro(index: pd.DataFrame, store: VolumeStore, catalog
             self.lazy = lazy
 
         def load(self) -> dict[str, Any]:
-            return {k: (lambda kept=v: kept) for k, v in self.kept.items()} if self.lazy else self.kept
+            return {k: Saved(v) for k, v in self.kept.items()} if self.lazy else self.kept
 
         def save(self, data: dict[str, Any]) -> None:
             self.kept |= data

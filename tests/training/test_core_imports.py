@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 CODE = """
 import sys
@@ -20,6 +21,8 @@ class Hiding:
 
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 import hyperct_pipeline.training.history, hyperct_pipeline.training.loop
+import hyperct_pipeline.training.launch, hyperct_pipeline.training.worker, hyperct_pipeline.model.public_checkpoint
+import hyperct_pipeline.model.new_task, hyperct_pipeline.model.task_adapter
 assert not ABSENT & set(sys.modules)
 print(hyperct_pipeline.training.loop.fit.__name__)
 """
@@ -29,6 +32,16 @@ def test_core_imports_without_the_rest() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "fit"
+
+
+def test_the_training_benchmark_needs_less_still() -> None:
+    """torch, timm, numpy and safetensors, because GPU machines often have nothing more."""
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    absent = CODE.replace('"matplotlib"}', '"matplotlib", "sklearn", "scipy"}').split("import hyperct_pipeline")[0]
+    code = f"{absent}\nsys.path.insert(0, {str(benchmarks)!r})\nimport training\nprint(training.Bench.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "Bench"
 
 
 def test_settings_are_read_without_torch() -> None:

@@ -1,6 +1,6 @@
 """Where training goes on, and which epoch is the best."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,41 +8,67 @@ import pytest
 from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.training.checkpoint import Checkpoint
 from hyperct_pipeline.training.dataset import LabelledStudies
-from hyperct_pipeline.training.history import best_epoch, checkpoint_to_resume, current_rows, settings_digest
+from hyperct_pipeline.training.history import (
+    best_epoch,
+    checkpoint_to_resume,
+    current_rows,
+    epochs_to_keep,
+    settings_digest,
+)
 from hyperct_pipeline.training.settings import FitConfig
 
 from .conftest import BACKBONE, MODEL, SLICES
 
 
-def done(*settings: str) -> dict[str, Callable[[], Checkpoint]]:
-    def loader(epoch: int, digest: str) -> Callable[[], Checkpoint]:
-        return lambda: Checkpoint({}, {}, {"epoch": epoch, "settings": digest, "metrics": {}})
+@dataclass(frozen=True)
+class Saved:
+    """Counts how often it is read whole."""
 
-    return {f"epoch_{k:03d}": loader(k, digest) for k, digest in enumerate(settings, start=1)}
+    epoch: int
+    settings: str
+    read: list[int]
+    broken: bool = False
+
+    def state(self) -> dict[str, object]:
+        return {"epoch": self.epoch, "settings": self.settings, "metrics": {}}
+
+    def __call__(self) -> Checkpoint:
+        self.read.append(self.epoch)
+        if self.broken:
+            raise PackageError("epoch_002/weights.safetensors is missing or broken")
+        return Checkpoint({}, {}, self.state())
+
+
+def done(*settings: str) -> tuple[dict[str, Saved], list[int]]:
+    read: list[int] = []
+    return {f"epoch_{k:03d}": Saved(k, digest, read) for k, digest in enumerate(settings, start=1)}, read
 
 
 @pytest.mark.parametrize(
     ("settings", "epoch"),
-    [
-        ((), None),
-        (("now",), 1),
-        (("now", "now"), 2),
-        (("now", "old"), 1),
-        (("old", "old"), None),
-        (("old", "now"), None),
-    ],
+    [((), None), (("now",), 1), (("now", "now"), 2), (("now", "old"), 1), (("old", "old"), None), (("old", "now"), 2)],
 )
-def test_resume_from_the_newest_of_an_unbroken_line(settings: tuple[str, ...], epoch: int | None) -> None:
-    found = checkpoint_to_resume(done(*settings), "now")
+def test_resume_from_the_newest_of_the_same_settings(settings: tuple[str, ...], epoch: int | None) -> None:
+    saved, read = done(*settings)
+    found = checkpoint_to_resume(saved, "now")
     assert (found.state["epoch"] if found else None) == epoch
+    assert read == ([] if epoch is None else [epoch])  # no other one is read whole
 
 
-def test_a_broken_checkpoint_is_passed_over() -> None:
-    def broken() -> Checkpoint:
-        raise PackageError("epoch_002/state.json is missing or broken")
-
-    found = checkpoint_to_resume(done("now") | {"epoch_002": broken}, "now")
+def test_a_broken_checkpoint_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    saved, read = done("now")
+    found = checkpoint_to_resume(saved | {"epoch_002": Saved(2, "now", read, broken=True)}, "now")
     assert found is not None and found.state["epoch"] == 1
+    assert "training goes on from the checkpoint before" in caplog.text
+
+
+def test_last_epochs_and_the_best_are_kept() -> None:
+    areas = [0.5, 0.9, 0.9, 0.6, 0.7]
+    rows = {f"epoch_{k:03d}": row(k, validation_auroc=area) for k, area in enumerate(areas, start=1)}
+    assert epochs_to_keep(rows, "epoch_005", 2) == {"epoch_002", "epoch_004", "epoch_005"}
+    assert epochs_to_keep(rows, "epoch_005", 1) == {"epoch_002", "epoch_005"}
+    older = {"epoch_001": row(1, "new"), "epoch_002": rows["epoch_002"]}
+    assert epochs_to_keep(older, "epoch_001", 2) == {"epoch_001"}
 
 
 def row(epoch: int, settings: str = "now", **metrics: float) -> dict[str, object]:

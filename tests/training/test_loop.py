@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from hyperct_pipeline.errors import ConfigError, LeakageError
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.dataset import CTStudies, LabelledStudies
-from hyperct_pipeline.training.loop import DivergenceError, fit, load_trained, schedule
+from hyperct_pipeline.training.loop import DivergenceError, fit, load_trained
+from hyperct_pipeline.training.optimisation import schedule
 from hyperct_pipeline.training.settings import FitConfig
 from hyperct_pipeline.volumes.store import VolumeStore
 
@@ -135,16 +136,16 @@ def test_bf16_runs_close_to_fp32(new_model: NewModel, train: CTStudies, validati
     assert losses[1] == pytest.approx(losses[0], abs=0.03) and losses[0] != losses[1]
 
 
-@pytest.mark.parametrize(("positive_weight", "weight"), [("none", 1.0), ("balanced", 4.0)])
+@pytest.mark.parametrize(("class_balance", "weight"), [("none", 1.0), ("balanced", 4.0)])
 def test_balanced_weights_act_on_positives(
     new_model: NewModel,
     train: CTStudies,
     validation: CTStudies,
     store: VolumeStore,
-    positive_weight: str,
+    class_balance: str,
     weight: float,
 ) -> None:
-    """4 positives among 20 and the same logit z for all: weight * 0.2 softplus(-z) + 0.8 softplus(z)."""
+    """4 positives among 20, the logit z for all, u = z + log w: w * 0.2 softplus(-u) + 0.8 softplus(u)."""
     labels = np.zeros_like(train.studies.labels)
     labels[:4] = 1
     skewed = CTStudies(store, replace(train.studies, labels=labels), SLICES, DIGEST, seed=0)
@@ -152,8 +153,9 @@ def test_balanced_weights_act_on_positives(
     with torch.no_grad():
         model.head[1].weight.zero_()
         model.head[1].bias.fill_(z)
-    config = replace(FIT, lr=1e-9, tasks_per_scan=3, batch_size=20, positive_weight=positive_weight)
-    expected = weight * 0.2 * math.log1p(math.exp(-z)) + 0.8 * math.log1p(math.exp(z))
+    config = replace(FIT, lr=1e-9, tasks_per_scan=3, batch_size=20, class_balance=class_balance)
+    u = z + math.log(weight)
+    expected = weight * 0.2 * math.log1p(math.exp(-u)) + 0.8 * math.log1p(math.exp(u))
     assert next(fit(model, skewed, validation, config)).metrics["train_loss"] == pytest.approx(expected, abs=1e-5)
 
 

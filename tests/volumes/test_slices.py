@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from safetensors import safe_open
 
-from hyperct_pipeline.volumes.slices import AIR, SliceConfig, triplet_plan, triplets, unproject
+from hyperct_pipeline.volumes.slices import AIR, SliceConfig, hu_triplets, triplet_plan, triplets, unproject
 from hyperct_pipeline.volumes.store import StoredVolume
 
 MEAN = np.array([0.485, 0.456, 0.406])[:, None, None]
@@ -114,3 +117,34 @@ def test_impossible_and_unknown_settings() -> None:
         TypeAdapter(SliceConfig).validate_python({"crop": (4, 4)})
     with pytest.raises(ValueError, match="without slices"):
         triplet_plan(0, 3)
+
+
+@pytest.mark.parametrize("case", ["rem0", "rem1", "rem2", "empty", "allempty", "short"])
+def test_golden_images_of_the_public_code(test_data: Path, case: str) -> None:
+    """Its layout of axes and slices: int16 (X, Y, Z) before clipping to float32 (3, n, X, Y) in [0, 1]."""
+    with safe_open(test_data / "model" / "golden_prep.safetensors", framework="numpy") as golden:
+        volume, expected, mask = (golden.get_tensor(f"{case}.{part}") for part in ("in", "out", "mask"))
+    hu = np.clip(volume.transpose(2, 1, 0), -1000, 1000)
+    kept = np.flatnonzero(hu.max(axis=(1, 2)) > -1000)  # as `preprocess` keeps slices
+    hu = hu[kept if len(kept) else np.arange(len(hu))]
+    config = SliceConfig(crop_yx=(24, 24), n_triplets=12, layout="reference")
+    window, seen = hu_triplets(hu, config, None)
+    assert seen.sum() == len(mask) == mask.sum()
+    images = (window[: len(mask)].astype(np.float32) + 1000) / 2000  # (n, 3, X, Y)
+    np.testing.assert_allclose(images.transpose(1, 0, 2, 3), expected, atol=1e-6, rtol=0)
+
+
+def test_maps_of_the_reference_layout_find_back() -> None:
+    hu = np.random.default_rng(0).integers(-900, 900, (7, 8, 8)).astype(np.int16)
+    stored = StoredVolume(hu, np.eye(4), (7, 8, 8), np.arange(7), "x")
+    config = SliceConfig(crop_yx=(8, 8), n_triplets=4, layout="reference")
+    window, seen = hu_triplets(hu, config, None)
+    for channel in range(3):
+        grid = unproject(window[:, channel].astype(np.float32), stored, config)
+        np.testing.assert_array_equal(grid[channel:6:3], hu[channel:6:3])
+    assert seen.sum() == 2 and np.isnan(grid[6]).all()
+
+
+def test_the_reference_layout_needs_a_square() -> None:
+    with pytest.raises(ValueError, match="must be square"):
+        SliceConfig(crop_yx=(8, 16), layout="reference")

@@ -1,6 +1,6 @@
 """The project's Kedro datasets: everything that stands between a node and the disk."""
 
-from hyperct_pipeline.datasets.checkpoints import CheckpointFolder, ModelPackageFolder
+from hyperct_pipeline.datasets.checkpoints import CheckpointFolder, ModelPackageFolder, TaskAdapterFolder
 from hyperct_pipeline.datasets.figure import FigureFile
 from hyperct_pipeline.datasets.file_folder import FileFolder
 from hyperct_pipeline.datasets.nifti_folder import NiftiFolder
@@ -31,6 +31,7 @@ __all__ = [
     "RawTables",
     "RecordFolder",
     "StudyTable",
+    "TaskAdapterFolder",
     "TextDocument",
     "VolumeStoreFolder",
 ]

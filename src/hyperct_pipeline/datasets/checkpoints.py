@@ -1,7 +1,7 @@
 """Training checkpoints and the finished model package: safetensors and JSON, never pickle."""
 
-from collections.abc import Callable
-from functools import partial
+import logging
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,34 +10,83 @@ from kedro.io import AbstractDataset
 from hyperct_pipeline.errors import PackageError
 
 if TYPE_CHECKING:  # torch takes seconds to import and most commands never load a model
-    from hyperct_pipeline.training.checkpoint import Checkpoint, ModelPackage
+    from hyperct_pipeline.training.checkpoint import Checkpoint, CheckpointOnDisk, ModelPackage
+    from hyperct_pipeline.training.task_files import TaskFiles
+
+logger = logging.getLogger(__name__)
 
 UNTRAINED = "untrained"
 
 
-class CheckpointFolder(AbstractDataset["dict[str, Checkpoint]", "dict[str, Callable[[], Checkpoint]]"]):
-    """A folder with one subfolder per epoch; loading gives one function per epoch.
+class CheckpointFolder(AbstractDataset["dict[str, Checkpoint]", "dict[str, CheckpointOnDisk]"]):
+    """A folder with one subfolder per epoch; loading gives for each epoch what reads its checkpoint.
 
-    A missing folder loads as an empty mapping: training has not begun.
+    A missing folder loads as an empty mapping: training has not begun. Saving leaves the last epochs and the best one
+    of the present training; those of earlier settings and all others are deleted.
+
+    Args:
+        path: the folder.
+        keep_last: how many of the newest epochs stay.
     """
+
+    def __init__(self, path: str, keep_last: int = 2, metadata: dict[str, Any] | None = None) -> None:
+        if keep_last < 1:
+            raise ValueError(f"keep_last must be at least 1, found {keep_last}")
+        self._folder, self._keep_last = Path(path), keep_last
+        self.metadata = metadata
+
+    def load(self) -> "dict[str, CheckpointOnDisk]":
+        """Map each epoch to what reads its checkpoint, or its state alone."""
+        from hyperct_pipeline.training.checkpoint import CheckpointOnDisk
+
+        epochs = sorted(self._folder.glob("[!.]*")) if self._folder.is_dir() else []
+        return {epoch.name: CheckpointOnDisk(epoch) for epoch in epochs if epoch.is_dir()}
+
+    def save(self, data: "dict[str, Checkpoint]") -> None:
+        """Write each epoch to its own subfolder, atomically, then delete what is not needed any more."""
+        from hyperct_pipeline.training.checkpoint import save_checkpoint
+
+        for name, checkpoint in data.items():
+            save_checkpoint(self._folder / name, checkpoint)
+            self._prune(name)
+
+    def _prune(self, newest: str) -> None:
+        from hyperct_pipeline.training.history import epochs_to_keep, row_of
+
+        rows = {}
+        for name, saved in self.load().items():
+            try:
+                rows[name] = row_of(saved.state())
+            except PackageError:
+                logger.warning("checkpoint %s is broken and is deleted", name)
+        kept = epochs_to_keep(rows, newest, self._keep_last)
+        for name in self.load().keys() - kept:
+            shutil.rmtree(self._folder / name)
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": self._folder.name}
+
+
+class TaskAdapterFolder(AbstractDataset["dict[str, TaskFiles]", "list[str]"]):
+    """A folder with one subfolder per task, for other tools; loading gives the tasks that are there."""
 
     def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(path)
         self.metadata = metadata
 
-    def load(self) -> "dict[str, Callable[[], Checkpoint]]":
-        """Map each epoch to a function that reads its checkpoint."""
-        from hyperct_pipeline.training.checkpoint import load_checkpoint
+    def load(self) -> "list[str]":
+        """Tasks that have been exported."""
+        return sorted(p.name for p in self._folder.glob("[!.]*")) if self._folder.is_dir() else []
 
-        epochs = sorted(self._folder.glob("[!.]*")) if self._folder.is_dir() else []
-        return {epoch.name: partial(load_checkpoint, epoch) for epoch in epochs if epoch.is_dir()}
+    def save(self, data: "dict[str, TaskFiles]") -> None:
+        """Write each task to its own subfolder, atomically."""
+        from hyperct_pipeline.training.task_files import save_task_files
 
-    def save(self, data: "dict[str, Checkpoint]") -> None:
-        """Write each epoch to its own subfolder, atomically."""
-        from hyperct_pipeline.training.checkpoint import save_checkpoint
-
-        for name, checkpoint in data.items():
-            save_checkpoint(self._folder / name, checkpoint)
+        for task, files in data.items():
+            save_task_files(self._folder / task, files)
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

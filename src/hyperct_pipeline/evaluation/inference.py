@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from hyperct_pipeline.errors import PackageError
+from hyperct_pipeline.model.settings import ScoringPrecision
 from hyperct_pipeline.training.checkpoint import ModelPackage
-from hyperct_pipeline.volumes.slices import triplets
+from hyperct_pipeline.training.dataset import Normalisation
+from hyperct_pipeline.volumes.slices import hu_triplets, triplets
 from hyperct_pipeline.volumes.store import VolumeStore
 
 logger = logging.getLogger(__name__)
@@ -44,21 +46,25 @@ def predict_logits(
     device: torch.device,
     batch_size: int = 4,
     progress: Progress | None = None,
+    precision: ScoringPrecision = "auto",
 ) -> NDArray[np.float64]:
     """Logits of every task for every study, (n, T), rows as study_keys, columns as package.tasks.
 
-    The centre crop is scored, without randomness. One thread reads the next batch while this one is computed.
+    The centre crop is scored, without randomness. One thread reads the next batch while this one is computed; voxels
+    go to the device as int16 and are normalised there.
 
     Raises:
         PackageError: a volume was preprocessed otherwise than those the model was trained on.
         StoreError: a study has no volume in the store.
     """
     model = package.model.to(device).eval()
+    normalised, asked = Normalisation(package.slice_config), None if precision == "auto" else precision
     logits = np.empty((len(study_keys), len(package.tasks)), dtype=np.float64)
     started, done = time.monotonic(), 0
     with torch.inference_mode():
-        for x, mask in _prefetched(package, store, study_keys, batch_size):
-            scores = model.logits_all_tasks(x.to(device), mask.to(device))  # (B, T)
+        for hu, seen in _prefetched(package, store, study_keys, batch_size, pin=device.type == "cuda"):
+            x, mask = hu.to(device, non_blocking=True), seen.to(device, non_blocking=True)
+            scores = model.logits_all_tasks(normalised(x, mask), mask, precision=asked)  # (B, T)
             logits[done : done + len(x)] = scores.double().cpu().numpy()
             done += len(x)
             if progress is not None:
@@ -83,8 +89,8 @@ def probabilities(package: ModelPackage, hu: NDArray[np.int16]) -> NDArray[np.fl
     return scores
 
 
-def study_triplets(package: ModelPackage, store: VolumeStore, study_key: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the model sees of a study: triplets (N, 3, H, W) float32 and their mask (N,).
+def study_windows(package: ModelPackage, store: VolumeStore, study_key: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the model sees of a study, before normalisation: triplets (N, 3, H, W) int16 in HU and their mask (N,).
 
     Raises:
         PackageError: the volume was preprocessed otherwise than those the model was trained on.
@@ -97,18 +103,19 @@ def study_triplets(package: ModelPackage, store: VolumeStore, study_key: str) ->
             f"the model was trained with {package.preprocess_digest}; "
             "run `preprocess` again with the model's settings"
         )
-    x, mask = triplets(stored.hu, package.slice_config, None)
-    return torch.from_numpy(x), torch.from_numpy(mask)
+    window, mask = hu_triplets(stored.hu, package.slice_config, None)
+    return torch.from_numpy(window), torch.from_numpy(mask)
 
 
 def _prefetched(
-    package: ModelPackage, store: VolumeStore, study_keys: Sequence[str], batch_size: int
+    package: ModelPackage, store: VolumeStore, study_keys: Sequence[str], batch_size: int, pin: bool
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of triplets (B, N, 3, H, W) and masks (B, N), one batch ahead."""
+    """Batches of triplets (B, N, 3, H, W) in HU and masks (B, N), one batch ahead."""
 
     def read(first: int) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = [study_triplets(package, store, key) for key in study_keys[first : first + batch_size]]
-        return torch.stack([x for x, _ in parts]), torch.stack([mask for _, mask in parts])
+        parts = [study_windows(package, store, key) for key in study_keys[first : first + batch_size]]
+        windows, masks = torch.stack([x for x, _ in parts]), torch.stack([mask for _, mask in parts])
+        return (windows.pin_memory(), masks.pin_memory()) if pin else (windows, masks)
 
     with ThreadPoolExecutor(max_workers=1) as reader:
         ahead = None

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ArchiveError, ConfigError
 from hyperct_pipeline.evaluation.examples import Example
+from hyperct_pipeline.model.settings import ScoringPrecision
 from hyperct_pipeline.training.settings import DEVICE_PATTERN
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ class InferConfig:
 
     batch_size: int = Field(default=4, ge=1)  # scans scored together
     device: str = Field(default="auto", pattern=DEVICE_PATTERN)
+    precision: ScoringPrecision = "auto"  # of matrix products: fp16 on CUDA, fp32 on a CPU
     saliency_tasks: tuple[str, ...] = ("all",)  # tasks with saliency maps; `all` is every task of the model
     max_saliency_studies: int = Field(default=10, ge=0)  # scans with saliency maps, in order of their keys
 

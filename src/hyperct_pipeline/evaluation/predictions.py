@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from scipy.special import expit
 
 from hyperct_pipeline.errors import LabelTableError, StoreError
+from hyperct_pipeline.model.settings import ScoringPrecision
 from hyperct_pipeline.training.settings import DEVICE_PATTERN
 from hyperct_pipeline.volumes.store import VolumeStore
 
@@ -26,6 +27,7 @@ class PredictConfig:
 
     batch_size: int = Field(default=4, ge=1)  # studies scored together
     device: str = Field(default="auto", pattern=DEVICE_PATTERN)
+    precision: ScoringPrecision = "auto"  # of matrix products: fp16 on CUDA, fp32 on a CPU
     splits: tuple[str, ...] = ("validation", "test")  # splits of the study index that are scored
 
 

@@ -22,7 +22,7 @@ from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
-from hyperct_pipeline.model.settings import BackboneConfig
+from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig, check_slices_fit
 from hyperct_pipeline.volumes.slices import SliceConfig
 
@@ -153,6 +153,7 @@ def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, An
     """What single groups cannot see: grid, crop and backbone must fit each other, label sources the tasks."""
     checks: dict[tuple[str, ...], Callable[..., None]] = {
         ("preprocess", "slices", "backbone"): _check_shapes,
+        ("backbone", "model"): _check_adapted_blocks,
         ("task_catalogue", "label_sources"): _check_labels,
         ("task_catalogue", "explain"): _check_explained,
     }
@@ -168,6 +169,14 @@ def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, An
 
 def _check_shapes(preprocess: PreprocessConfig, slices: SliceConfig, backbone: BackboneConfig) -> None:
     check_slices_fit(preprocess, slices, backbone.img_size)
+
+
+def _check_adapted_blocks(backbone: BackboneConfig, model: HyperCTConfig) -> None:
+    if backbone.depth is not None and model.adapt_from_block >= backbone.depth:
+        raise ConfigError(
+            f"model.adapt_from_block is {model.adapt_from_block}, but backbone.depth is {backbone.depth}: no block is "
+            "left to adapt"
+        )
 
 
 def _check_labels(tasks: TaskCatalogueConfig, sources: LabelSourcesConfig) -> None:

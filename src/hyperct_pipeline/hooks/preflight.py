@@ -72,7 +72,7 @@ def _missing_tables(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> l
 
 def _missing_weights(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> list[str]:
     """Why the backbone of a training cannot be built; `hub` fetches the weights now, while somebody is looking."""
-    if not any("fit" in node.tags for node in pipeline.nodes):
+    if not any({"fit", "compare"} & node.tags for node in pipeline.nodes):
         return []
     from hyperct_pipeline.model.backbone import find_weights
 

@@ -1,4 +1,4 @@
-"""The frozen image encoder: a timm DINOv3 ViT (RoPE, register tokens, layer scale, fused qkv)."""
+"""The frozen image encoder: a timm DINOv3 ViT (RoPE, registers, layer scale, fused qkv), or another plain timm ViT."""
 
 import logging
 from pathlib import Path
@@ -8,9 +8,11 @@ import timm
 import torch
 from huggingface_hub import hf_hub_download
 from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from hyperct_pipeline.errors import WeightsError
+from hyperct_pipeline.model.blocks import Backbone
 from hyperct_pipeline.model.settings import BackboneConfig
 from hyperct_pipeline.model.weights import load_backbone_weights
 
@@ -29,10 +31,10 @@ DINOV3_LICENCE_NOTICE = (
 )
 
 
-def build_backbone(config: BackboneConfig) -> Eva:
+def build_backbone(config: BackboneConfig) -> Backbone:
     """The ViT in eval mode with every parameter frozen; global random state is left as it was.
 
-    Raises ValueError for a model that is not a DINOv3-like ViT of timm, WeightsError when the weights cannot be
+    Raises ValueError for a model that is not a ViT of timm, WeightsError when the weights cannot be
     had or do not fit.
     """
     backbone = empty_backbone(config)
@@ -63,27 +65,23 @@ def find_weights(config: BackboneConfig) -> Path | None:
     return file
 
 
-def empty_backbone(config: BackboneConfig) -> Eva:
+def empty_backbone(config: BackboneConfig) -> Backbone:
     """The architecture with weights still to be filled in, frozen, in eval mode."""
     if not timm.is_model(config.name):
         raise ValueError(f"backbone.name: timm {timm.__version__} has no model '{config.name}'")
-    overrides: dict[str, Any] = {
+    sizes: dict[str, Any] = {
         key: value
         for key in ("patch_size", "embed_dim", "depth", "num_heads")
         if (value := getattr(config, key)) is not None
     }
+    sizes |= {"num_classes": 0, "global_pool": "token", "img_size": config.img_size, "dynamic_img_size": False}
     with torch.random.fork_rng(devices=[]):  # timm initialises from the global generator
-        backbone = timm.create_model(
-            config.name,
-            pretrained=False,
-            num_classes=0,
-            global_pool="token",
-            img_size=config.img_size,
-            dynamic_img_size=False,
-            **overrides,
-        )
-    if not isinstance(backbone, Eva) or backbone.cls_token is None:
-        raise ValueError(f"backbone.name: '{config.name}' is not a DINOv3-like ViT with a CLS token")
+        try:
+            backbone = timm.create_model(config.name, pretrained=False, **sizes)
+        except TypeError as error:  # a convolutional network knows no patches
+            raise ValueError(f"backbone.name: '{config.name}' is not a ViT with a CLS token ({error})") from error
+    if not isinstance(backbone, Eva | VisionTransformer) or backbone.cls_token is None:
+        raise ValueError(f"backbone.name: '{config.name}' is not a ViT with a CLS token")
     return backbone.eval().requires_grad_(False)
 
 
@@ -103,7 +101,7 @@ def _hub_file(name: str) -> Path:
         ) from error
 
 
-def _randomise(backbone: Eva, generator: torch.Generator) -> None:
+def _randomise(backbone: Backbone, generator: torch.Generator) -> None:
     """Random weights whose features are worth adapting.
 
     timm's initial values are meant to be trained: layer scale 1e-5 and linears of std 0.02 make every block the
@@ -116,9 +114,9 @@ def _randomise(backbone: Eva, generator: torch.Generator) -> None:
             if isinstance(module, nn.Linear):
                 _truncated_normal(module.weight, module.in_features**-0.5, generator)
         for name, parameter in backbone.named_parameters():
-            if name.endswith(("gamma_1", "gamma_2")):
+            if name.endswith(("gamma_1", "gamma_2", "ls1.gamma", "ls2.gamma")):
                 parameter.fill_(1.0)
-            elif name in {"cls_token", "reg_token"}:
+            elif name in {"cls_token", "reg_token", "pos_embed"}:
                 _truncated_normal(parameter, _TOKEN_STD, generator)
             elif name.endswith("bias") and "norm" not in name:
                 parameter.zero_()
@@ -151,7 +149,7 @@ def _smooth_filters(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return scaled
 
 
-def patch_grid(backbone: Eva) -> tuple[int, int]:
+def patch_grid(backbone: Backbone) -> tuple[int, int]:
     """Patches (rows, columns) of one image."""
     rows, columns = backbone.patch_embed.grid_size
     return int(rows), int(columns)

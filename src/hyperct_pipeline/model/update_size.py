@@ -7,19 +7,20 @@ import torch
 from torch import Tensor
 
 from hyperct_pipeline.model.hyperct import HyperCT
-from hyperct_pipeline.model.lora import adaptable_blocks, site_linears
 
 
 @torch.no_grad()
 def update_sizes(model: HyperCT) -> dict[str, float]:
     """`update_size/<site>`: root mean square over tasks and blocks of |s B A| / |W|, Frobenius norms; and
     `between_task_share`: the part of all updates' squared norm that is not common to all tasks (0: every task gets
-    the same adapter).
+    the same adapter). Nothing for a method without adapters.
     """
+    if model.design.generator == "none":
+        return {}
     training = model.training
-    generated = model.eval().adapters(torch.arange(len(model.tasks), device=model.task_embeddings.device))
+    generated = model.eval().adapters(torch.arange(len(model.tasks), device=model.device))
     model.train(training)
-    blocks = [site_linears(block) for block in adaptable_blocks(model.backbone)]
+    blocks = model.adapted_linears()
     sizes: dict[str, float] = {}
     total = common = 0.0
     for site, (a, b) in generated.items():

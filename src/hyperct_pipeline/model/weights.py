@@ -39,12 +39,16 @@ _HF_NAMES = {
 
 
 def load_backbone_weights(backbone: nn.Module, file: Path) -> None:
-    """Fill a timm DINOv3 ViT from a local file in timm, Meta or HF layout.
+    """Fill a timm ViT from a local file in its own layout, a DINOv3 also in Meta's or HF's.
 
     Raises WeightsError when the file is not readable as safetensors or .pth, or does not fit the architecture.
     """
-    state = fit_to_biases(to_timm_layout(read_weights(file)), backbone)
-    expected = backbone.state_dict()
+    stored, expected = read_weights(file), backbone.state_dict()
+    if expected.keys() <= stored.keys():  # timm's own names, whatever the ViT
+        state = {key: value for key, value in stored.items() if key in expected or not _UNUSED.search(key)}
+    else:
+        state = to_timm_layout(stored)
+    state = fit_to_biases(state, backbone)
     problems = _differences(state, expected)
     if problems:
         raise WeightsError(f"{file.name} does not fit backbone {type(backbone).__name__}: {'; '.join(problems)}")

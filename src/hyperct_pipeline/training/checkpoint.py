@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,7 +57,8 @@ class Checkpoint:
 
     weights: dict[str, Tensor]  # trained parameters by name
     optimiser: dict[str, Tensor]  # "<parameter>|<moment>"
-    state: dict[str, Any]  # plain JSON values: epoch, step, settings (digest), metrics
+    state: dict[str, Any]  # plain JSON values: epoch, settings (digest), metrics, what early stopping and DWA remember
+    average: dict[str, Tensor] = field(default_factory=dict)  # moving average of the weights; empty without one
 
 
 def make_package(
@@ -116,8 +117,8 @@ def save_package(folder: Path, package: ModelPackage) -> None:
         "training": package.training,
     }
     with replacing_folder(folder) as draft:
-        _write_tensors(draft / "model.safetensors", package.model.state_dict())
-        _write_json(draft / "package.json", description)
+        write_tensors(draft / "model.safetensors", package.model.state_dict())
+        write_json(draft / "package.json", description)
         if package.backbone_config.weights != "random":
             (draft / LICENCE_FILE).write_text(DINOV3_LICENCE_NOTICE + "\n")
             logger.info(DINOV3_LICENCE_NOTICE)
@@ -154,22 +155,46 @@ def load_package(folder: Path | str, device: torch.device | str = "cpu") -> Mode
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write weights.safetensors, optimiser.safetensors and state.json."""
+    """Write weights.safetensors, optimiser.safetensors, state.json, and average.safetensors where there is one."""
     with replacing_folder(folder) as draft:
-        _write_tensors(draft / "weights.safetensors", checkpoint.weights)
-        _write_tensors(draft / "optimiser.safetensors", checkpoint.optimiser)
-        _write_json(draft / "state.json", {"format": CHECKPOINT_FORMAT, **checkpoint.state})
+        if checkpoint.average:
+            write_tensors(draft / "average.safetensors", checkpoint.average)
+        write_tensors(draft / "weights.safetensors", checkpoint.weights)
+        write_tensors(draft / "optimiser.safetensors", checkpoint.optimiser)
+        write_json(draft / "state.json", {"format": CHECKPOINT_FORMAT, **checkpoint.state})
+
+
+@dataclass(frozen=True)
+class CheckpointOnDisk:
+    """A checkpoint that is read when it is called."""
+
+    folder: Path
+
+    def state(self) -> dict[str, Any]:
+        """What it says about itself; raises PackageError as `load_checkpoint`."""
+        return checkpoint_state(self.folder)
+
+    def __call__(self) -> Checkpoint:
+        """All of it."""
+        return load_checkpoint(self.folder)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint; raises PackageError when a file is absent or broken."""
-    state = _read_json(folder, "state.json", CHECKPOINT_FORMAT)
-    del state["format"]
+    averaged = (folder / "average.safetensors").is_file()
     return Checkpoint(
         weights=_read_tensors(folder, "weights.safetensors", "cpu"),
         optimiser=_read_tensors(folder, "optimiser.safetensors", "cpu"),
-        state=state,
+        state=checkpoint_state(folder),
+        average=_read_tensors(folder, "average.safetensors", "cpu") if averaged else {},
     )
+
+
+def checkpoint_state(folder: Path) -> dict[str, Any]:
+    """The state of a checkpoint alone, without reading its tensors; raises PackageError as `load_checkpoint`."""
+    state = _read_json(folder, "state.json", CHECKPOINT_FORMAT)
+    del state["format"]
+    return state
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
@@ -188,11 +213,13 @@ def _config_from(kind: type[Config], values: Mapping[str, Any]) -> Config:
     return kind(**fields)
 
 
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
 
 
-def _write_json(file: Path, values: Mapping[str, Any]) -> None:
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file of finite numbers."""
     file.write_text(json.dumps(values, indent=1, allow_nan=False))
 
 

@@ -3,7 +3,7 @@
 Shape letters: n studies, K tasks, B studies per batch, N triplets, H and W pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from hyperct_pipeline.errors import LeakageError, StoreError
 from hyperct_pipeline.training.task_sampling import UNKNOWN
-from hyperct_pipeline.volumes.slices import SliceConfig, triplets
+from hyperct_pipeline.volumes.slices import SliceConfig, hu_triplets, normalisation
 from hyperct_pipeline.volumes.store import VolumeStore
 
-CROP, TASKS, ORDER, DROPOUT = range(4)
+CROP, TASKS, ORDER, DROPOUT, SHUFFLE = range(5)
 """What a random stream is for; part of its seed, so that one kind of draw does not move another."""
 
 
@@ -39,12 +39,33 @@ class LabelledStudies:
 
 
 class Batch(NamedTuple):
-    """Some studies, as the model takes them."""
+    """Some studies, as they are read: int16 HU, or features where the backbone's output never changes."""
 
-    triplets: Tensor  # float32 (B, N, 3, H, W)
+    images: Tensor  # int16 (B, N, 3, H, W) in HU, or float32 (B, N, D) CLS tokens
     mask: Tensor  # bool (B, N)
     labels: NDArray[np.int8]  # (B, K)
     numbers: NDArray[np.int64]  # (B,) positions in the split
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; copies of pinned memory run beside the computation."""
+        return self._replace(
+            images=self.images.to(device, non_blocking=True), mask=self.mask.to(device, non_blocking=True)
+        )
+
+
+class Normalisation:
+    """HU to what the backbone expects, on the device of the images; masked triplets become zero."""
+
+    def __init__(self, slice_config: SliceConfig) -> None:
+        self._host = [torch.from_numpy(part)[:, None, None] for part in normalisation(slice_config)]
+        self._there: dict[torch.device, list[Tensor]] = {}
+
+    def __call__(self, images: Tensor, mask: Tensor) -> Tensor:
+        """int16 (B, N, 3, H, W) and bool (B, N) to float32 of the same shape."""
+        if images.device not in self._there:  # sent once: a copy from ordinary memory waits for the device
+            self._there[images.device] = [part.to(images.device) for part in self._host]
+        scale, offset = self._there[images.device]
+        return (images.float() * scale + offset) * mask[..., None, None, None]
 
 
 class CTStudies:
@@ -55,6 +76,7 @@ class CTStudies:
         seed: of the random crops; None takes the centre crop.
         trim: leave out triplets that no scan of a batch has. False for `slice_layout: reference`, which mixes slices
             according to the number of triplets.
+        pin: into memory from which CUDA copies without waiting.
     """
 
     def __init__(
@@ -65,34 +87,44 @@ class CTStudies:
         preprocess_digest: str,
         seed: int | None = None,
         trim: bool = True,
+        pin: bool = False,
     ) -> None:
-        self.studies, self._trim = studies, trim
-        self._store, self._slices = store, slice_config
-        self._digest, self._seed = preprocess_digest, seed
+        self.studies, self.trim, self.pin = studies, trim, pin
+        self.store, self.slices = store, slice_config
+        self.features: tuple[Tensor, Tensor] | None = None
+        self._normalised = Normalisation(slice_config)
+        self.digest, self.seed = preprocess_digest, seed
 
     def __len__(self) -> int:
         return len(self.studies.study_keys)
 
-    def read(self, number: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Triplets (N, 3, H, W) and mask (N,) of one study; the crop follows from (seed, epoch, number).
+    def normalise(self, images: Tensor, mask: Tensor) -> Tensor:
+        """HU (B, N, 3, H, W) to what the backbone expects, on the device of the images."""
+        return self._normalised(images, mask)
+
+    def read(self, number: int, epoch: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """HU triplets (N, 3, H, W) and mask (N,) of one study; the crop follows from (seed, epoch, number).
 
         Raises:
             StoreError: no volume, or one that was prepared with other settings.
         """
         key = self.studies.study_keys[number]
-        stored = self._store.get(key)
-        if stored.preprocess_digest != self._digest:
+        stored = self.store.get(key)
+        if stored.preprocess_digest != self.digest:
             raise StoreError(
                 f"volume {key} was prepared with settings {stored.preprocess_digest}, but the configuration now says "
-                f"{self._digest}: run `kedro run --pipelines=preprocess` first"
+                f"{self.digest}: run `kedro run --pipelines=preprocess` first"
             )
-        generator = None if self._seed is None else stream(self._seed, CROP, epoch, number)
-        return triplets(stored.hu, self._slices, generator)
+        generator = None if self.seed is None else stream(self.seed, CROP, epoch, number)
+        return hu_triplets(stored.hu, self.slices, generator)
 
     def batches(self, order: Sequence[int] | NDArray[np.int64], batch_size: int, epoch: int) -> Iterator[Batch]:
-        """The studies `order` names, batch by batch; a thread reads the next batch while this one is used."""
+        """The studies `order` names, batch by batch."""
         numbers = np.asarray(order, dtype=np.int64)
-        chunks = [numbers[first : first + batch_size] for first in range(0, len(numbers), batch_size)]
+        yield from self.chunks([numbers[k : k + batch_size] for k in range(0, len(numbers), batch_size)], epoch)
+
+    def chunks(self, chunks: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        """One batch per chunk of study numbers; a thread reads the next one while this one is used."""
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead = reader.submit(self._batch, chunks[0], epoch) if chunks else None
             for following in [*chunks[1:], None]:
@@ -102,17 +134,35 @@ class CTStudies:
                 ahead = None if following is None else reader.submit(self._batch, following, epoch)
                 yield batch
 
+    def keep_features(self, compute: Callable[[Tensor, Tensor], Tensor], device: torch.device, batch_size: int) -> None:
+        """From now on batches hold the CLS tokens of the centre crop, computed once and kept on the host.
+
+        Args:
+            compute: normalised triplets (B, N, 3, H, W) and mask to CLS tokens (B, N, D).
+        """
+        centre = CTStudies(self.store, self.studies, self.slices, self.digest, trim=False, pin=self.pin)
+        parts = []
+        for batch in centre.batches(range(len(self)), batch_size, epoch=0):
+            there = batch.to(device)
+            with torch.no_grad():
+                parts.append((compute(centre.normalise(there.images, there.mask), there.mask).cpu(), batch.mask))
+        if parts:
+            self.features = (torch.cat([tokens for tokens, _ in parts]), torch.cat([mask for _, mask in parts]))
+
     def _batch(self, numbers: NDArray[np.int64], epoch: int) -> Batch:
-        images, masks = zip(*(self.read(int(number), epoch) for number in numbers), strict=True)
-        mask = np.stack(masks)
+        if self.features is not None:
+            index = torch.from_numpy(numbers)
+            images, mask = (part[index] for part in self.features)
+        else:
+            pairs = [self.read(int(number), epoch) for number in numbers]
+            images = torch.from_numpy(np.stack([window for window, _ in pairs]))
+            mask = torch.from_numpy(np.stack([seen for _, seen in pairs]))
         # real triplets come first; the rest would only cost time
-        longest = max(int(mask.sum(axis=1).max()), 1) if self._trim else mask.shape[1]
-        return Batch(
-            torch.from_numpy(np.stack([image[:longest] for image in images])),
-            torch.from_numpy(mask[:, :longest].copy()),
-            self.studies.labels[numbers],
-            numbers,
-        )
+        longest = max(int(mask.sum(dim=1).max()), 1) if self.trim else mask.shape[1]
+        images, mask = images[:, :longest].contiguous(), mask[:, :longest].contiguous()
+        if self.pin:
+            images, mask = images.pin_memory(), mask.pin_memory()
+        return Batch(images, mask, self.studies.labels[numbers], numbers)
 
 
 def stream(seed: int, purpose: int, *position: int) -> np.random.Generator:

@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
@@ -30,8 +30,7 @@ def settings_digest(
     splits: tuple[LabelledStudies, ...],
 ) -> str:
     """Digest of everything the weights depend on: settings, tasks, studies, voxels and labels; not the device."""
-    device_free = dataclasses.replace(config, device="auto")
-    settings = [dataclasses.asdict(part) for part in (backbone, model, slices, device_free)]
+    settings = [dataclasses.asdict(part) for part in (backbone, model, slices, config.for_digest())]
     digest = hashlib.sha256(json.dumps([settings, preprocess_digest, tasks], sort_keys=True).encode())
     for split in splits:
         digest.update(json.dumps([split.study_keys, split.patient_keys, split.volume_digests]).encode())
@@ -39,31 +38,49 @@ def settings_digest(
     return digest.hexdigest()[:16]
 
 
-def checkpoint_to_resume(done: Mapping[str, Callable[[], Checkpoint]], settings: str) -> Checkpoint | None:
-    """The newest checkpoint in line with the first: of the same settings as now, or None to begin anew.
+class SavedCheckpoint(Protocol):
+    """A checkpoint that is on disk."""
 
-    A run with other settings begins at the first epoch and overwrites; what lies behind its newest epoch is old.
+    def state(self) -> Mapping[str, Any]:
+        """What it says about itself, without reading its tensors."""
+
+    def __call__(self) -> Checkpoint:
+        """All of it."""
+
+
+def checkpoint_to_resume(done: Mapping[str, SavedCheckpoint], settings: str) -> Checkpoint | None:
+    """The newest whole checkpoint of the same settings as now, or None to begin anew.
+
+    Only that one is read whole. A broken one is passed over.
     """
-    found = None
-    for name in sorted(done):
+    for name in sorted(done, reverse=True):
         try:
-            checkpoint = done[name]()
+            if done[name].state()["settings"] != settings:
+                continue
+            found = done[name]()
         except PackageError as error:
             logger.warning("%s; training goes on from the checkpoint before", error)
-            break
-        if checkpoint.state["settings"] != settings:
-            break
-        found = checkpoint
-    if found is not None:
+            continue
         logger.info("training goes on after epoch %d", found.state["epoch"])
-    elif done:
+        return found
+    if done:
         logger.info("settings or data have changed since the last training: it begins anew")
-    return found
+    return None
+
+
+def epochs_to_keep(rows: Mapping[str, Row], newest: str, keep_last: int) -> set[str]:
+    """The last epochs and the best one of the training that `newest` belongs to; all others can go."""
+    same = {name: row for name, row in rows.items() if row["settings"] == rows[newest]["settings"] and name <= newest}
+    return {*sorted(same)[-keep_last:], _best(same)[0]}
 
 
 def history_row(checkpoint: Checkpoint) -> dict[str, Any]:
     """`epoch`, `settings` and the metrics of an epoch, in one flat row."""
-    state = checkpoint.state
+    return row_of(checkpoint.state)
+
+
+def row_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The same from the state of a checkpoint."""
     return {"epoch": state["epoch"], "settings": state["settings"], **state["metrics"]}
 
 
@@ -79,11 +96,18 @@ def best_epoch(history: Mapping[str, Row]) -> str:
     Without any AUROC (no validated task has both classes) the lowest validation loss decides, and without
     validation the last epoch is taken; both are logged.
     """
-    rows = current_rows(history)
-    if with_auroc := [name for name, row in rows.items() if row.get("validation_auroc") is not None]:
-        return max(with_auroc, key=lambda name: float(rows[name]["validation_auroc"]))
-    if with_loss := [name for name, row in rows.items() if row.get("validation_loss") is not None]:
+    name, by = _best(current_rows(history))
+    if by == "loss":
         logger.warning("no task has both classes among the validation studies: the best epoch is chosen by loss")
-        return min(with_loss, key=lambda name: float(rows[name]["validation_loss"]))
-    logger.warning("there are no validation studies with labels: the last epoch is taken as it is")
-    return list(rows)[-1]
+    elif by == "order":
+        logger.warning("there are no validation studies with labels: the last epoch is taken as it is")
+    return name
+
+
+def _best(rows: Mapping[str, Row]) -> tuple[str, str]:
+    """Name of the best epoch, and by what it was chosen."""
+    if with_auroc := [name for name in sorted(rows) if rows[name].get("validation_auroc") is not None]:
+        return max(with_auroc, key=lambda name: float(rows[name]["validation_auroc"])), "auroc"
+    if with_loss := [name for name in sorted(rows) if rows[name].get("validation_loss") is not None]:
+        return min(with_loss, key=lambda name: float(rows[name]["validation_loss"])), "loss"
+    return max(rows), "order"

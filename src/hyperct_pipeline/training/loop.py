@@ -1,7 +1,7 @@
-"""The epoch loop: one known task per scan and step, AdamW, warm-up and cosine, a checkpoint per epoch.
+"""The epoch loop: known tasks of each scan, AdamW, warm-up and cosine, a checkpoint per epoch.
 
-Every random draw follows from (seed, epoch, study), so a run resumed at an epoch goes on exactly as if it had never
-been stopped.
+Every random draw follows from (seed, epoch, study or step), so a run resumed at an epoch goes on exactly as if it had
+never been stopped, and so does one on another number of processes, to the order of its sums.
 """
 
 import contextlib
@@ -10,20 +10,26 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hyperct_pipeline.errors import ConfigError, HyperctError
 from hyperct_pipeline.model.hyperct import HyperCT
+from hyperct_pipeline.model.precision import matmul_precision
 from hyperct_pipeline.model.update_size import update_sizes
+from hyperct_pipeline.training import processes
 from hyperct_pipeline.training.checkpoint import Checkpoint
-from hyperct_pipeline.training.dataset import DROPOUT, ORDER, TASKS, Batch, CTStudies, refuse_shared_patients, stream
+from hyperct_pipeline.training.dataset import DROPOUT, Batch, CTStudies, refuse_shared_patients, stream
 from hyperct_pipeline.training.device import device_of
+from hyperct_pipeline.training.losses import TaskLoss
+from hyperct_pipeline.training.optimisation import MovingAverage, Optimiser
+from hyperct_pipeline.training.resources import chosen_micro_batch
 from hyperct_pipeline.training.settings import FitConfig
-from hyperct_pipeline.training.task_sampling import UNKNOWN, draw_tasks
+from hyperct_pipeline.training.steps import Part, Step, steps_of_epoch, usable_studies
+from hyperct_pipeline.training.task_sampling import UNKNOWN
 from hyperct_pipeline.training.validation import score, validation_metrics
 
 __all__ = ["DivergenceError", "Epoch", "FitConfig", "fit"]
@@ -31,7 +37,7 @@ __all__ = ["DivergenceError", "Epoch", "FitConfig", "fit"]
 logger = logging.getLogger(__name__)
 
 _LOG_EVERY_S = 10.0
-_WEIGHT_LIMIT = 20.0  # of a positive under positive_weight: balanced; rarer tasks would only add noise
+_LOSS = "loss."  # prefix of what the loss learns
 
 
 class DivergenceError(HyperctError):
@@ -64,24 +70,24 @@ def fit(
 
     Raises:
         LeakageError: a patient stands in both splits.
-        ConfigError: there is nothing to train on, or CUDA was asked for and is not there.
+        ConfigError: there is nothing to train on, CUDA was asked for and is not there, or memory does not suffice.
         DivergenceError: the loss is not finite; checkpoints yielded before are sound.
     """
     refuse_shared_patients(train.studies, validation.studies)
     if not (train.studies.labels != UNKNOWN).any():
         raise ConfigError("no training study has a volume and a known label: nothing to train on")
-    run = _Run(model, train, config)
+    run = _Run(model, train, validation, config)
     first = run.restore(resume) if resume is not None else 1
     for number in range(first, config.epochs + 1):
+        if run.is_patient_enough():
+            logger.info("no better validation in %d turns: training stops after epoch %d", config.patience, number - 1)
+            return
         started = time.monotonic()
         metrics = run.epoch(number)
         metrics |= {"seconds": time.monotonic() - started}
         metrics["scans_per_s"] = len(train) / metrics["seconds"]
         if len(validation) and (number % config.validation_every == 0 or number == config.epochs):
-            logits = score(model, validation, config.validation_batch_size, run.device)
-            if not np.isfinite(logits).all():
-                raise DivergenceError(f"epoch {number}: validation logits are not finite; lower fit.lr")
-            metrics |= validation_metrics(validation.studies.labels, logits, model.tasks, config.min_class_count)
+            metrics |= run.validate(number)
         metrics |= update_sizes(model)
         _log_epoch(number, config.epochs, metrics)
         yield Epoch(f"epoch_{number:03d}", metrics, run.checkpoint(number, settings, metrics))
@@ -90,83 +96,130 @@ def fit(
 class _Run:
     """Model, optimiser and data of one run of `fit`."""
 
-    def __init__(self, model: HyperCT, train: CTStudies, config: FitConfig) -> None:
+    def __init__(self, model: HyperCT, train: CTStudies, validation: CTStudies, config: FitConfig) -> None:
         self.device = device_of(config.device)
-        self.model, self.train, self.config = model.to(self.device), train, config
-        self.parameters = model.trainable_parameters()
-        self.optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
-        )
-        # scans without a known label would only be read for nothing
-        self.usable = np.flatnonzero((train.studies.labels != UNKNOWN).any(axis=1))
-        self.steps_per_epoch = math.ceil(len(self.usable) / config.batch_size)
-        self.positive_weight = torch.from_numpy(_positive_weights(train.studies.labels, config)).to(self.device)
-        self.started, self.logged = time.monotonic(), time.monotonic()
-        self.steps_done = 0
+        self.model, self.train, self.validation, self.config = model.to(self.device), train, validation, config
+        model.precision, model.checkpointing = config.precision, config.checkpointing
+        if config.compile:
+            model.compile_blocks()
+        for studies in (train, validation):
+            studies.pin = self.device.type == "cuda"
+        self.loss = TaskLoss(config, train.studies.labels).to(self.device)
+        own = {_LOSS + name: parameter for name, parameter in self.loss.named_parameters()}
+        self.parameters = model.trainable_parameters() | own
+        processes.same_everywhere(self.parameters.values())
+        self.steps_per_epoch = math.ceil(len(usable_studies(train.studies.labels)) / config.batch_size)
+        self.optimiser = Optimiser(self.parameters, config, config.epochs * self.steps_per_epoch)
+        trained = model.trainable_parameters()
+        self.average = None if config.ema_decay is None else MovingAverage(trained, config.ema_decay)
+        self.micro_batch_size = chosen_micro_batch(model, train, config, self.device, processes.n_processes())
+        if model.design.frozen_features:
+            for studies in (train, validation):
+                studies.keep_features(lambda x, mask: model.features(x), self.device, config.validation_batch_size)
+        self.best: float | None = None
+        self.turns_without_better = 0
+        self.started, self.logged, self.steps_done = time.monotonic(), time.monotonic(), 0
 
     def epoch(self, number: int) -> dict[str, float]:
-        """One pass over the usable studies; mean loss over drawn pairs, and the learning rate at the end."""
-        order = self.usable[stream(self.config.seed, ORDER, number).permutation(len(self.usable))]
+        """One pass over the usable studies; mean loss over drawn pairs and per task, and the last learning rate."""
+        steps = list(
+            steps_of_epoch(
+                self.train.studies, self.config, number, self.micro_batch_size, processes.rank(),
+                processes.n_processes(), self.model.design.shuffles_embeddings,
+            )
+        )  # fmt: skip
         self.model.train()
-        total, n_pairs = torch.zeros((), device=self.device), 0
-        with _dropout_stream(self.config.seed, number, self.device):
-            for step, batch in enumerate(self.train.batches(order, self.config.batch_size, number)):
-                lr = self._set_lr((number - 1) * self.steps_per_epoch + step)
-                scan, task = self._draw(batch, number)
-                loss, finite = self._step(batch, scan, task)
-                if not finite:
-                    raise DivergenceError(self._where(number, step, batch, task))
-                total += loss * len(scan)
-                n_pairs += len(scan)
-                self._log_progress(number, step)
-        return {"train_loss": float(total) / n_pairs, "lr": lr}
+        self.optimiser.begin_epoch()
+        batches = self.train.chunks([part.numbers for step in steps for part in step.parts], number)
+        # per task: sum of losses and number of pairs
+        totals = torch.zeros(2, len(self.model.tasks), device=self.device)
+        lr = 0.0
+        with matmul_precision(self.config.precision), _kept_random_state(self.device):
+            for step in steps:
+                lr = self.optimiser.set_lr((number - 1) * self.steps_per_epoch + step.number)
+                self._step(step, batches, number, totals)
+                if time.monotonic() - self.logged > _LOG_EVERY_S:
+                    self._refuse_divergence(number, steps)
+                    self._log_progress(number, step.number)
+        self._refuse_divergence(number, steps)
+        sums, counts = processes.summed(totals).double().cpu().numpy()
+        means = [float(s / n) if n else None for s, n in zip(sums, counts, strict=True)]
+        self.loss.end_epoch(means)
+        known = {f"train_loss/{t}": m for t, m in zip(self.model.tasks, means, strict=True) if m is not None}
+        return {"train_loss": float(sums.sum() / counts.sum()), "lr": lr} | known
 
-    def _draw(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
-        generators = [stream(self.config.seed, TASKS, epoch, int(number)) for number in batch.numbers]
-        return draw_tasks(batch.labels, self.config.tasks_per_scan, generators)
+    def _step(self, step: Step, batches: Iterator[Batch], epoch: int, totals: Tensor) -> None:
+        """Forward and backward over all parts of a step, then one update. Nothing here waits for the device."""
+        seed = int(stream(self.config.seed, DROPOUT, epoch, step.number).integers(2**62))
+        step_loss = torch.zeros((), device=self.device)
+        for part in step.parts:
+            batch = next(batches).to(self.device)
+            # the same dropout in every part and process: all of them generate the adapters of all tasks of the step
+            torch.manual_seed(seed)
+            losses, entropy = self._losses(batch, part, step)
+            loss = losses.sum() / step.n_pairs
+            torch.autograd.backward(loss)
+            step_loss += loss.detach()
+            task = part.task.to(self.device, non_blocking=True)
+            totals[0].index_add_(0, task, entropy.detach())
+            totals[1].index_add_(0, task, torch.ones_like(entropy))
+        processes.sum_gradients(self.parameters.values())
+        self.optimiser.step(step_loss)
+        if self.average is not None:
+            self.average.update()
+        self.steps_done += 1
 
-    def _step(self, batch: Batch, scan: Tensor, task: Tensor) -> tuple[Tensor, Tensor]:
-        """Forward, backward and update on pairs of scan and task (M,).
+    def _losses(self, batch: Batch, part: Part, step: Step) -> tuple[Tensor, Tensor]:
+        asked, distinct = part.task, step.tasks
+        if step.embedding_of is not None:  # the shuffled control: adapters of another task
+            asked = torch.from_numpy(step.embedding_of[asked.numpy()])
+            distinct = np.unique(step.embedding_of[distinct])
+        if self.train.features is not None:
+            logits = self.model.logits_of_features(batch.images, batch.mask, asked, part.scan)
+        else:
+            images = self.train.normalise(batch.images, batch.mask)
+            logits = self.model(images, batch.mask, asked, part.scan, torch.from_numpy(distinct))
+        task, target = (t.to(self.device, non_blocking=True) for t in (part.task, part.target))
+        losses: tuple[Tensor, Tensor] = self.loss(logits, target, task)
+        return losses
 
-        Returns the loss, and whether it and the gradient were finite; where they were not, nothing is updated.
-        """
-        target = torch.from_numpy(batch.labels)[scan, task].float().to(self.device)
-        scan, task = scan.to(self.device), task.to(self.device)
-        triplets, mask = batch.triplets.to(self.device), batch.mask.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            logits = self.model(triplets, mask, task, scan)
-        weight = torch.where(target > 0, self.positive_weight[task], 1.0)
-        loss = binary_cross_entropy_with_logits(logits.float(), target, weight)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        longest = math.inf if self.config.clip_norm is None else self.config.clip_norm
-        length = torch.nn.utils.clip_grad_norm_(self.parameters.values(), longest)
-        finite = torch.isfinite(loss) & torch.isfinite(length)
-        if finite:
-            self.optimiser.step()
-        return loss.detach(), finite
+    def validate(self, number: int) -> dict[str, float]:
+        """Loss and AUROC of the validation studies, by the averaged weights where there are any."""
+        if self.average is not None:
+            self.average.swap()
+        logits = score(self.model, self.validation, self.config.validation_batch_size, self.device)
+        if self.average is not None:
+            self.average.swap()
+        if not np.isfinite(logits).all():
+            raise DivergenceError(f"epoch {number}: validation logits are not finite; lower fit.lr")
+        labels = self.validation.studies.labels
+        metrics = validation_metrics(labels, logits, self.model.tasks, self.config.min_class_count)
+        loss = metrics.get("validation_loss")
+        value = metrics.get("validation_auroc", None if loss is None else -loss)
+        if value is not None and (self.best is None or value > self.best):
+            self.best, self.turns_without_better = value, 0
+        else:
+            self.turns_without_better += 1
+        return metrics
 
-    def _set_lr(self, step: int) -> float:
-        lr = self.config.lr * schedule(step, self.config.epochs * self.steps_per_epoch, self.config.warmup_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        return lr
+    def is_patient_enough(self) -> bool:
+        """Whether validation has not become better for `patience` turns."""
+        return self.config.patience is not None and self.turns_without_better >= self.config.patience
 
-    def _where(self, epoch: int, step: int, batch: Batch, task: Tensor) -> str:
-        keys = [self.train.studies.study_keys[number] for number in batch.numbers]
-        tasks = sorted({self.model.tasks[number] for number in task.tolist()})
-        return (
-            f"the loss or its gradient is not finite in epoch {epoch}, step {step + 1}; tasks {', '.join(tasks)}; "
+    def _refuse_divergence(self, epoch: int, steps: list[Step]) -> None:
+        bad = self.optimiser.first_bad_step()
+        if bad is None:
+            return
+        keys = [self.train.studies.study_keys[number] for number in steps[bad].studies]
+        tasks = sorted(self.model.tasks[number] for number in steps[bad].tasks)
+        raise DivergenceError(
+            f"the loss or its gradient is not finite in epoch {epoch}, step {bad + 1}; tasks {', '.join(tasks)}; "
             f"studies {', '.join(keys)}. The checkpoint of the epoch before is sound; lower fit.lr or fit.clip_norm"
         )
 
     def _log_progress(self, epoch: int, step: int) -> None:
-        self.steps_done += 1
-        now = time.monotonic()
-        if now - self.logged < _LOG_EVERY_S:
-            return
-        self.logged = now
-        rate = self.steps_done / (now - self.started)
+        self.logged = time.monotonic()
+        rate = self.steps_done / (self.logged - self.started)
         left = (self.config.epochs * self.steps_per_epoch - (epoch - 1) * self.steps_per_epoch - step - 1) / rate
         logger.info(
             "epoch %d of %d, step %d of %d, %.1f steps per second, %.0f s left",
@@ -174,62 +227,59 @@ class _Run:
         )  # fmt: skip
 
     def checkpoint(self, epoch: int, settings: str, metrics: dict[str, float]) -> Checkpoint:
-        """A copy of the trained weights and the optimiser, on the CPU."""
-        moments = {
-            f"{name}|{moment}": value.detach().to("cpu", copy=True)
-            for name, parameter in self.parameters.items()
-            for moment, value in self.optimiser.state[parameter].items()
+        """A copy of the trained weights, their average and the optimiser, on the CPU."""
+        state: dict[str, Any] = {
+            "epoch": epoch,
+            "settings": settings,
+            "metrics": metrics,
+            "best": self.best,
+            "turns_without_better": self.turns_without_better,
+            "past_losses": self.loss.past,
+            "average_steps": self.average.steps if self.average else 0,
         }
-        weights = {name: value.detach().to("cpu", copy=True) for name, value in self.parameters.items()}
-        return Checkpoint(weights, moments, {"epoch": epoch, "settings": settings, "metrics": metrics})
+        average = self.average.values if self.average else {}
+        return Checkpoint(_copies(self.parameters), self.optimiser.moments(), state, _copies(average))
 
     def restore(self, checkpoint: Checkpoint) -> int:
-        """Take weights and optimiser over; the number of the epoch that comes next."""
-        load_trained(self.model, checkpoint)
-        for key, value in checkpoint.optimiser.items():
-            name, moment = key.split("|")
-            # the step counter stays on the CPU, as torch keeps it
-            self.optimiser.state[self.parameters[name]][moment] = value if moment == "step" else value.to(self.device)
-        return int(checkpoint.state["epoch"]) + 1
+        """Take everything over that training depends on; the number of the epoch that comes next."""
+        load_trained(self.model, Checkpoint(checkpoint.weights, {}, {}))
+        with torch.no_grad():
+            for name, parameter in self.loss.named_parameters():
+                parameter.copy_(checkpoint.weights[_LOSS + name])
+        self.optimiser.restore(checkpoint.optimiser)
+        state = checkpoint.state
+        self.best, self.turns_without_better = state.get("best"), int(state.get("turns_without_better", 0))
+        self.loss.restore(state.get("past_losses", []))
+        if self.average is not None:
+            self.average.restore(checkpoint.average, int(state["average_steps"]))
+        return int(state["epoch"]) + 1
 
 
 @torch.no_grad()
 def load_trained(model: HyperCT, checkpoint: Checkpoint) -> None:
-    """Copy the trained weights of a checkpoint into the model; raises ConfigError when they are not its own."""
+    """Copy the trained weights of a checkpoint into the model, averaged ones where there are any.
+
+    Raises ConfigError when they are not the model's own.
+    """
     parameters = model.trainable_parameters()
+    weights = checkpoint.average or {k: v for k, v in checkpoint.weights.items() if not k.startswith(_LOSS)}
     expected = {name: tuple(value.shape) for name, value in parameters.items()}
-    found = {name: tuple(value.shape) for name, value in checkpoint.weights.items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != found:
         differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise ConfigError(f"the checkpoint is of another model: {len(differing)} tensors differ, e.g. {differing[:3]}")
-    for name, value in checkpoint.weights.items():
+    for name, value in weights.items():
         parameters[name].copy_(value)
 
 
-def schedule(step: int, n_steps: int, warmup_steps: int) -> float:
-    """Share of the highest learning rate: linear from near 0 over the warm-up, then a cosine down to 0."""
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    return 0.5 + 0.5 * math.cos(math.pi * (step - warmup_steps) / max(n_steps - warmup_steps, 1))
-
-
-def _positive_weights(labels: np.ndarray, config: FitConfig) -> np.ndarray:
-    """(K,) float32: 1, or negatives / positives of each task within limits."""
-    weights = np.ones(labels.shape[1], dtype=np.float32)
-    if config.positive_weight == "balanced":
-        positives, negatives = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
-        both = (positives > 0) & (negatives > 0)
-        ratio = negatives[both] / positives[both]
-        weights[both] = np.clip(ratio, 1.0 / _WEIGHT_LIMIT, _WEIGHT_LIMIT)
-    return weights
+def _copies(tensors: Any) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
 
 
 @contextlib.contextmanager
-def _dropout_stream(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Dropout draws from torch's global generator: seeded here per epoch, and put back afterwards."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(stream(seed, DROPOUT, epoch).integers(2**62)))
+def _kept_random_state(device: torch.device) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seeded in each step, and put back after the epoch."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 

@@ -8,23 +8,36 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hyperct_pipeline.metrics.discrimination import auroc
 from hyperct_pipeline.model.hyperct import HyperCT
-from hyperct_pipeline.training.dataset import CTStudies
+from hyperct_pipeline.training import processes
+from hyperct_pipeline.training.dataset import Batch, CTStudies
 from hyperct_pipeline.training.task_sampling import UNKNOWN
 
 
 def score(model: HyperCT, studies: CTStudies, batch_size: int, device: torch.device) -> NDArray[np.float64]:
-    """Logits (n, K) of all studies from their centre crops, in eval mode; the model's mode is restored."""
+    """Logits (n, K) of all studies from their centre crops, in eval mode; the model's mode is restored.
+
+    Several processes take a share of the studies each, and all of them return all logits.
+    """
     training = model.training
     model.eval()
-    parts = [
-        model.logits_all_tasks(batch.triplets.to(device), batch.mask.to(device)).double().cpu().numpy()
-        for batch in studies.batches(range(len(studies)), batch_size, epoch=0)
-    ]
+    scores = torch.zeros(len(studies), len(model.tasks), dtype=torch.float64, device=device)
+    own = np.array_split(np.arange(len(studies)), processes.n_processes())[processes.rank()]
+    for batch in studies.batches(own, batch_size, epoch=0):
+        scores[torch.from_numpy(batch.numbers).to(device)] = _logits(model, studies, batch.to(device))
     model.train(training)
-    return np.concatenate(parts) if parts else np.empty((0, len(model.tasks)))
+    logits: NDArray[np.float64] = processes.summed(scores).cpu().numpy()
+    return logits
+
+
+@torch.no_grad()
+def _logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
+    if studies.features is not None:
+        return model.head.scores(batch.images, batch.mask).expand(-1, len(model.tasks)).double()
+    return model.logits_all_tasks(studies.normalise(batch.images, batch.mask), batch.mask).double()
 
 
 def validation_metrics(

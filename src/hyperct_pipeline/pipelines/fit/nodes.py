@@ -1,6 +1,6 @@
 """Adapters of the `fit` pipeline: train, choose the best epoch, draw the curves."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hyperct_pipeline.training.checkpoint import Checkpoint, ModelPackage
+    from hyperct_pipeline.training.history import SavedCheckpoint
 else:
-    Figure = Checkpoint = ModelPackage = Any  # kedro starts without torch and matplotlib
+    Figure = Checkpoint = ModelPackage = SavedCheckpoint = Any  # kedro starts without torch and matplotlib
 
 Rows = dict[str, dict[str, Any]]
 
@@ -33,14 +34,13 @@ def fit_hyperct(
     backbone: BackboneConfig,
     model: HyperCTConfig,
     config: FitConfig,
-    checkpoints_done: Mapping[str, Callable[[], Checkpoint]],
+    checkpoints_done: Mapping[str, SavedCheckpoint],
 ) -> Iterator[tuple[dict[str, Checkpoint], Rows]]:
     """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings."""
-    from hyperct_pipeline.model.backbone import build_backbone
-    from hyperct_pipeline.model.hyperct import HyperCT
     from hyperct_pipeline.training.dataset import CTStudies
     from hyperct_pipeline.training.history import checkpoint_to_resume, history_row, settings_digest
-    from hyperct_pipeline.training.loop import fit
+    from hyperct_pipeline.training.job import Job
+    from hyperct_pipeline.training.launch import fit_job
 
     tasks, digest = load_catalogue(task_catalogue).ids, preprocess.digest()
     train = labelled_studies(study_index, volume_store, tasks, "train")
@@ -49,21 +49,22 @@ def fit_hyperct(
     resume = checkpoint_to_resume(checkpoints_done, settings)
     # a kill may have come between a checkpoint and its history row
     yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
-    trim = model.slice_layout == "triplets"
-    epochs = fit(
-        HyperCT(build_backbone(backbone), tasks, model),
+    trim = model.design.slice_layout == "triplets"
+    job = Job(
+        backbone,
+        model,
+        tasks,
         CTStudies(volume_store, train, slices, digest, seed=config.seed, trim=trim),
         CTStudies(volume_store, validation, slices, digest, trim=trim),
         config,
         settings,
-        resume,
     )
-    for epoch in epochs:
+    for epoch in fit_job(job, resume):
         yield {epoch.name: epoch.checkpoint}, {epoch.name: history_row(epoch.checkpoint)}
 
 
 def select_best(
-    checkpoints: Mapping[str, Callable[[], Checkpoint]],
+    checkpoints: Mapping[str, SavedCheckpoint],
     training_history: Rows,
     study_index: pd.DataFrame,
     task_catalogue: TaskCatalogueConfig,

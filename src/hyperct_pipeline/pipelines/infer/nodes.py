@@ -85,7 +85,7 @@ def score_new_scans(
     scans = new_scans(conversion_manifest, preprocess_table)
     keys = list(scans.loc[scans["volume"].notna(), "study_key"])
     device = device_of(config.device)
-    logits = predict_logits(package, volume_store, keys, device, config.batch_size, logged_progress())
+    logits = predict_logits(package, volume_store, keys, device, config.batch_size, logged_progress(), config.precision)
     model_id = package.model_id if package.training else f"{UNTRAINED} {package.model_id}"
     scored = predictions_table(scans[scans["volume"].notna()], logits, package.tasks, model_id)
     if calibration is None:

@@ -41,6 +41,7 @@ def score_studies(
         device_of(config.device),
         config.batch_size,
         logged_progress(),
+        config.precision,
     )
     return predictions_table(studies, logits, model_package.tasks, model_package.model_id)
 

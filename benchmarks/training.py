@@ -1,0 +1,317 @@
+"""Training step and scoring of all tasks, as ratios to the public algorithm in one run; equal logits come first.
+
+    python benchmarks/training.py                       a small configuration, for a CPU
+    python benchmarks/training.py --size base           ViT-B/16, 8 scans x 55 triplets of 144 x 144, rank 16, 25 tasks
+
+Needs torch, timm, numpy and safetensors, and this package's training core on the path. Prints one Markdown table and
+writes it as JSON where --json says.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from public_algorithm import PublicHyperCT
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from hyperct_pipeline.model.backbone import build_backbone
+from hyperct_pipeline.model.hyperct import HyperCT
+from hyperct_pipeline.model.precision import compute_type, matmul_precision
+from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig, Precision
+from hyperct_pipeline.training.dataset import CTStudies, LabelledStudies
+from hyperct_pipeline.training.optimisation import Optimiser
+from hyperct_pipeline.training.settings import FitConfig
+from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig
+from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
+
+N_TASKS = 25
+WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured."""
+
+    backbone: BackboneConfig
+    model: HyperCTConfig
+    n_scans: int
+    n_triplets: int
+
+
+SIZES = {
+    "small": Size(
+        BackboneConfig("vit_small_patch16_dinov3_qkvb", img_size=(96, 96), embed_dim=192, depth=4, num_heads=3),
+        HyperCTConfig(mode="reference", rank=16, task_dim=64, latent=64, head_in=64, dropout=0.0),
+        n_scans=4,
+        n_triplets=6,
+    ),
+    "base": Size(
+        BackboneConfig("vit_base_patch16_dinov3_qkvb", img_size=(144, 144)),
+        HyperCTConfig(mode="reference", dropout=0.0),
+        n_scans=8,
+        n_triplets=55,
+    ),
+}
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is dispatched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[function._schema.name.split("::")[1]] += 1
+        return function(*args, **(kwargs or {}))
+
+
+class Bench:
+    """Both algorithms on the same weights and scans."""
+
+    def __init__(self, size: Size, device: torch.device, repeats: int) -> None:
+        self.size, self.device, self.repeats = size, device, repeats
+        tasks = [f"task_{number}" for number in range(N_TASKS)]
+        self.ours = HyperCT(build_backbone(size.backbone), tasks, size.model).to(device)
+        self.public = PublicHyperCT(self.ours)
+        generator = torch.Generator().manual_seed(0)
+        shape = (size.n_scans, size.n_triplets, 3, *size.backbone.img_size)
+        images = torch.rand(shape, generator=generator)
+        mean, std = (torch.from_numpy(part)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
+        self.triplets = ((images - mean) / std).to(device)
+        self.slices = images.transpose(1, 2).contiguous().to(device)  # (B, 3, N, H, W), as the public code has it
+        self.mask = torch.ones(shape[:2], dtype=torch.bool, device=device)
+        self.task = torch.from_numpy(np.random.default_rng(0).integers(0, N_TASKS, size.n_scans))
+        self.target = (torch.rand(size.n_scans, generator=generator) > 0.5).float().to(device)
+
+    def public_logits(self) -> Tensor:
+        """Of each scan for its task."""
+        return self.public(self.slices, self.mask, self.public.generated(self.task.to(self.device)))
+
+    def refuse_different_logits(self) -> float:
+        """Largest difference of logits; both algorithms must compute the same thing."""
+        with torch.no_grad():
+            expected = self.public_logits()
+            found = self.ours(self.triplets, self.mask, self.task)
+            every = self.ours.logits_all_tasks(self.triplets, self.mask, precision="fp32")
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        own = every[torch.arange(len(self.task)), self.task.to(self.device)]
+        torch.testing.assert_close(own, expected, atol=1e-4, rtol=1e-4)
+        return float((found - expected).abs().max())
+
+    def our_step(self, precision: Precision) -> Callable[[], None]:
+        """One training step of ours."""
+        self.ours.precision = precision
+        config = FitConfig(lr=1e-9, clip_norm=1.0)
+        optimiser = Optimiser(self.ours.trainable_parameters(), config, n_steps=10**6)
+
+        def step() -> None:
+            with matmul_precision(precision):
+                loss = binary_cross_entropy_with_logits(self.ours(self.triplets, self.mask, self.task), self.target)
+                loss.backward()
+            optimiser.step(loss.detach())
+
+        return step
+
+    def public_step(self, autocast: bool) -> Callable[[], None]:
+        """One training step of the public algorithm."""
+        optimiser = torch.optim.AdamW(self.ours.trainable_parameters().values(), lr=1e-9, betas=(0.9, 0.95))
+
+        def step() -> None:
+            optimiser.zero_grad()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+                loss = binary_cross_entropy_with_logits(self.public_logits().float(), self.target)
+            loss.backward()
+            optimiser.step()
+            loss.item()
+
+        return step
+
+    def our_scores(self, precision: Precision) -> Callable[[], None]:
+        """All tasks of all scans, by ours."""
+        return lambda: self.ours.logits_all_tasks(self.triplets, self.mask, precision=precision).cpu()
+
+    def public_scores(self, autocast: bool) -> Callable[[], None]:
+        """All tasks of all scans, task by task with adapters generated before, as the public evaluation does."""
+        with torch.no_grad():
+            kept = [self.public.generated(torch.tensor([task], device=self.device)) for task in range(N_TASKS)]
+
+        def scores() -> None:
+            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+                for adapters in kept:
+                    own = {s: (a.expand(len(self.task), -1, -1, -1), b.expand(len(self.task), -1, -1, -1))
+                           for s, (a, b) in adapters.items()}  # fmt: skip
+                    self.public(self.slices, self.mask, own).cpu()
+
+        return scores
+
+    def seconds(self, function: Callable[[], None]) -> float:
+        """Shortest time of several, after one that warms up."""
+        function()
+        times = []
+        for _ in range(self.repeats):
+            self._wait()
+            started = time.perf_counter()
+            function()
+            self._wait()
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    def peak_mib(self, function: Callable[[], None]) -> float | None:
+        """Peak memory on CUDA."""
+        if self.device.type != "cuda":
+            return None
+        torch.cuda.reset_peak_memory_stats(self.device)
+        function()
+        self._wait()
+        return torch.cuda.max_memory_allocated(self.device) / 2**20
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def matmul_ceiling(bench: Bench, precision: Precision) -> float:
+    """FLOP per second of a large matrix product."""
+    side = 8192 if bench.device.type == "cuda" else 1024
+    x = torch.ones(side, side, device=bench.device, dtype=compute_type(precision))
+    return 2.0 * side**3 / bench.seconds(lambda: x @ x)
+
+
+def loader_rate(size: Size, seconds: float = 2.0) -> float:
+    """Scans per second that one reading thread delivers from the store."""
+    rng = np.random.default_rng(0)
+    side = size.backbone.img_size[0] + 20
+    with tempfile.TemporaryDirectory() as folder:
+        store = VolumeStore(Path(folder))
+        keys = tuple(f"s{number:02d}" for number in range(8))
+        for key in keys:
+            hu = rng.integers(-1000, 1000, (3 * size.n_triplets, side, side)).astype(np.int16)
+            store.put(key, StoredVolume(hu, np.eye(4), hu.shape, np.arange(len(hu)), "bench"))
+        labels = np.zeros((len(keys), N_TASKS), dtype=np.int8)
+        slices = SliceConfig(crop_yx=size.backbone.img_size, n_triplets=size.n_triplets)
+        studies = CTStudies(store, LabelledStudies(keys, keys, labels), slices, "bench", seed=0)
+        done, started = 0, time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            for batch in studies.batches(range(len(keys)), size.n_scans, epoch=done):
+                done += len(batch.numbers)
+        return done / (time.perf_counter() - started)
+
+
+def flop(function: Callable[[], None]) -> float:
+    """Operations of matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return float(counter.get_total_flops())
+
+
+def operations(function: Callable[[], None]) -> Counter[str]:
+    """What is dispatched, after a first call."""
+    function()
+    with Operations() as seen:
+        function()
+    return seen.counts
+
+
+def measured(bench: Bench) -> dict[str, Any]:
+    """All figures."""
+    cuda = bench.device.type == "cuda"
+    fast: Precision = "bf16" if cuda else "fp32"
+    scoring: Precision = "fp16" if cuda else "fp32"
+    results: dict[str, Any] = {"largest difference of logits": bench.refuse_different_logits()}
+    bench.ours.train()
+    step_flop = flop(bench.our_step("fp32"))
+    training = {
+        "public, fp32": bench.public_step(False),
+        **({"public, bf16 autocast": bench.public_step(True)} if cuda else {}),
+        "ours, fp32": bench.our_step("fp32"),
+    }
+    for name, step in training.items():
+        results[f"training step, {name}, s"] = bench.seconds(step)
+        if cuda:
+            results[f"training step, {name}, peak MiB"] = bench.peak_mib(step)
+    if cuda:
+        step = bench.our_step("bf16")
+        results["training step, ours, bf16, s"] = bench.seconds(step)
+        results["training step, ours, bf16, peak MiB"] = bench.peak_mib(step)
+    ours = results[f"training step, ours, {fast}, s"]
+    results["training ratio to public, fp32"] = results["training step, public, fp32, s"] / ours
+    if cuda:
+        results["training ratio to public, bf16 autocast"] = results["training step, public, bf16 autocast, s"] / ours
+    results["scans per second, training"] = bench.size.n_scans / ours
+    results["share of the matmul ceiling, training"] = step_flop / ours / matmul_ceiling(bench, fast)
+    bench.ours.eval()
+    score_flop = flop(bench.our_scores("fp32"))
+    for name, scores in {
+        "public, fp32": bench.public_scores(False),
+        **({"public, bf16 autocast": bench.public_scores(True)} if cuda else {}),
+        f"ours, {scoring}": bench.our_scores(scoring),
+    }.items():
+        results[f"scores of 25 tasks, {name}, s"] = bench.seconds(scores)
+    ours = results[f"scores of 25 tasks, ours, {scoring}, s"]
+    results["scoring ratio to public, fp32"] = results["scores of 25 tasks, public, fp32, s"] / ours
+    if cuda:
+        autocast = results["scores of 25 tasks, public, bf16 autocast, s"]
+        results["scoring ratio to public, bf16 autocast"] = autocast / ours
+    results["share of the matmul ceiling, scoring"] = score_flop / ours / matmul_ceiling(bench, scoring)
+    counted = {
+        "forward and backward, ours": lambda: bench.ours(bench.triplets, bench.mask, bench.task).sum().backward(),
+        "forward and backward, public": lambda: bench.public_logits().sum().backward(),
+        "scoring, ours": bench.our_scores("fp32"),
+        "scoring, public": bench.public_scores(False),
+    }
+    for name, function in counted.items():
+        counts = operations(function)
+        results[f"dispatched operations, {name}"] = sum(counts.values())
+        results[f"operations that wait for the device, {name}"] = sum(counts[kind] for kind in WAITING)
+    rate = loader_rate(bench.size)
+    results["loader, scans per second"] = rate
+    results["loader rate to step rate"] = rate / results["scans per second, training"]
+    return results
+
+
+def profile(bench: Bench) -> None:
+    """Print what a step of ours spends its time on."""
+    step = bench.our_step("bf16" if bench.device.type == "cuda" else "fp32")
+    step()
+    with torch.profiler.profile() as seen:
+        step()
+    order = "self_cuda_time_total" if bench.device.type == "cuda" else "self_cpu_time_total"
+    print(seen.key_averages().table(sort_by=order, row_limit=15))
+
+
+def main() -> None:
+    """Measure, print and, where asked, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=tuple(SIZES), default="small")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    bench = Bench(SIZES[arguments.size], torch.device(arguments.device), arguments.repeats)
+    if arguments.profile:
+        profile(bench)
+        return
+    results = measured(bench)
+    name = torch.cuda.get_device_name() if arguments.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{arguments.size} on {name}, torch {torch.__version__}\n\n| | |\n|---|---|")
+    for key, value in results.items():
+        print(f"| {key} | {value:.4g} |")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Weights made once and kept: the backbone's in another type, and those of each task with its update merged in.
+
+Shape letters: L adapted blocks, r rank.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear as linear_map
+
+from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.model.blocks import Linear, TransformerBlock, site_linears
+from hyperct_pipeline.model.lora import Adapters, FrozenLinears, SharedProducts, cast, check_adapters, merged
+
+SHARED_SITES = ("attention_query", "attention_key", "attention_value")
+"""Sites whose input is the same for all tasks of a scan in the first adapted block."""
+
+
+_RESIDENT_SHARE = 0.5  # of the free memory that merged weights of all tasks may fill
+
+
+class BackboneLinears:
+    """The linears of each block in a type; those of a frozen backbone are converted once."""
+
+    def __init__(self, backbone: nn.Module, blocks: Sequence[TransformerBlock], frozen: bool) -> None:
+        self._backbone, self._blocks, self._frozen = backbone, blocks, frozen
+        self._kept: tuple[object, list[dict[str, Linear]]] = (None, [])
+
+    def of(self, dtype: torch.dtype) -> list[dict[str, Linear]]:
+        """Linears by site, block after block."""
+        if dtype == torch.float32 or not self._frozen:
+            return self._converted(dtype)
+        key = (dtype, next(self._backbone.parameters()).device, version_of(self._backbone))
+        if self._kept[0] != key:
+            with torch.inference_mode(False), torch.no_grad():  # training may use them after scoring made them
+                self._kept = (key, self._converted(dtype))
+        return self._kept[1]
+
+    def _converted(self, dtype: torch.dtype) -> list[dict[str, Linear]]:
+        return [{site: cast(part, dtype) for site, part in site_linears(block).items()} for block in self._blocks]
+
+
+class TaskWeights:
+    """The adapted blocks of one task.
+
+    Args:
+        blocks: the fp32 linears of each adapted block.
+        generated: per site A (L, r, n_in) and B (L, n_out, r).
+        scale: s in W + s B A.
+        dtype: of the merged weights.
+        first_index: number of the first adapted block in the backbone, for messages.
+
+    Raises:
+        ValueError: naming the module whose A or B does not fit.
+        ConfigError: a merged weight is beyond the range of the type.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Mapping[str, Linear]],
+        generated: Mapping[str, tuple[Tensor, Tensor]],
+        scale: float,
+        dtype: torch.dtype,
+        first_index: int,
+    ) -> None:
+        self._scale = scale
+        self.later: list[FrozenLinears] = []
+        for number, linears in enumerate(blocks):
+            adapters = {site: (a[number], b[number]) for site, (a, b) in generated.items()}
+            shapes = {site: (linear.weight.shape[0], linear.weight.shape[1]) for site, linear in linears.items()}
+            check_adapters(adapters, shapes, first_index + number)
+            if number == 0:
+                shared = {site: adapters[site] for site in SHARED_SITES if site in adapters}
+                self._first_adapters: Adapters = {
+                    site: (a[None].to(dtype), b[None].to(dtype)) for site, (a, b) in shared.items()
+                }
+                adapters = {site: pair for site, pair in adapters.items() if site not in shared}
+            whole = merged(linears, adapters, scale, dtype)
+            if dtype == torch.float16:
+                _check_range(whole, first_index + number)
+            self.later.append(whole)
+        self._first_rest = self.later.pop(0)
+
+    def first(self, products: Mapping[str, Tensor]) -> SharedProducts:
+        """Linears of the first adapted block, given W x of query, key and value."""
+        return SharedProducts(self._first_rest, products, self._first_adapters, self._scale)
+
+
+class ResidentWeights:
+    """Merged weights of the tasks, kept while nothing changes and there is room for all of them."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._kept: dict[int, TaskWeights] = {}
+        self._keeps = False
+
+    def forget(self) -> None:
+        """Training is about to change the parameters, in ways that their version counters do not always show."""
+        self._key, self._kept = None, {}
+
+    def get(
+        self, key: object, task: int, make: Callable[[], TaskWeights], all_bytes: int, device: torch.device
+    ) -> TaskWeights:
+        """The weights of a task; `key` names the state of the model that they belong to."""
+        if self._key != key:
+            self._kept = {}
+            self._key, self._keeps = key, all_bytes <= _RESIDENT_SHARE * free_bytes(device)
+        if task in self._kept:
+            return self._kept[task]
+        weights = make()
+        if self._keeps:
+            self._kept[task] = weights
+        return weights
+
+
+def shared_products(linears: Mapping[str, Linear], normed: Tensor, cls_only: bool) -> dict[str, Tensor]:
+    """W x + bias of query, key and value of a block for its normalised input (S * N, T, D)."""
+    inputs = {site: normed[:, :1] if cls_only and site == "attention_query" else normed for site in SHARED_SITES}
+    return {site: linear_map(x, *linears[site]) for site, x in inputs.items()}
+
+
+def version_of(module: nn.Module) -> tuple[int, int]:
+    """Changes when a parameter is written to in place, or replaced; not by a step of torch's fused optimisers."""
+    parameters = list(module.parameters())
+    return sum(parameter._version for parameter in parameters), hash(tuple(p.data_ptr() for p in parameters))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free now, on the device or, for the CPU, on the host."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def task_bytes(blocks: Sequence[Mapping[str, Linear]], dtype: torch.dtype) -> int:
+    """Bytes of the merged weights of one task."""
+    entries = sum(linear.weight.numel() for linears in blocks for linear in linears.values())
+    return entries * dtype.itemsize
+
+
+def _check_range(whole: FrozenLinears, index: int) -> None:
+    for site, linear in whole.linears.items():
+        if not bool(linear.weight.isfinite().all()):
+            raise ConfigError(
+                f"blocks.{index} ({site}): a merged weight is beyond the range of fp16; "
+                "score with precision bf16 or fp32"
+            )
