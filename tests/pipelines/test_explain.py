@@ -1,4 +1,4 @@
-"""The `explain` pipeline on an untrained model whose first updates differ between tasks."""
+"""The `explain` pipeline on a model whose updates differ between tasks."""
 
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,13 @@ def _package() -> ModelPackage:
     backbone = BackboneConfig(
         name="vit_small_patch16_dinov3_qkvb", img_size=(32, 32), embed_dim=32, depth=2, num_heads=2
     )
-    model = HyperCTConfig(rank=2, task_dim=8, latent=16, head_in=12, init="reference")
-    return untrained_package(backbone, model, SliceConfig(crop_yx=(32, 32), n_triplets=3), GROUPS, "d1")
+    model = HyperCTConfig(rank=2, task_dim=8, latent=16, head_in=12)
+    package = untrained_package(backbone, model, SliceConfig(crop_yx=(32, 32), n_triplets=3), GROUPS, "d1")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # as after a training: updates of a size that shows in the maps
+        for parameter in package.model.hypernetwork.heads.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+    return package
 
 
 @pytest.fixture
@@ -83,10 +88,8 @@ def test_every_map_is_checked_against_an_untrained_model_and_another_task(output
     assert checks["study_key"].tolist() == ["s2", "s2", "s1"]
     assert checks["swapped_task"].tolist() == ["pulmonary_hypertension"] * 2 + ["lung_nodule"]
     assert (checks["n_patches"] == 3 * 4).all()
-    # this model is untrained itself, with the starting values of the control
-    np.testing.assert_allclose(checks["rank_correlation_randomised"].astype(float), 1.0)
-    assert checks["rank_correlation_swapped"].between(-1.0, 1.0).all()
-    assert checks["rank_correlation_swapped"].min() < 0.99
+    for check in ("rank_correlation_randomised", "rank_correlation_swapped"):
+        assert checks[check].between(-1.0, 1.0).all() and checks[check].min() < 0.99
 
 
 def test_predictions_of_another_model_are_not_explained() -> None:
