@@ -118,10 +118,8 @@ def test_adapters_equal_the_materialised_updates(outputs: dict[str, Any]) -> Non
     assert set(table["model_id"]) == {_package().model_id}
     separation = outputs["lora_separation"].set_index(["weights", "module"])
     assert separation.loc[("trained", "all"), "n_divisions"] == 3
-    # the control has the published start, as this untrained model has
-    np.testing.assert_allclose(
-        separation.loc[("untrained", "all"), "share_between"], separation.loc[("trained", "all"), "share_between"]
-    )
+    trained, untrained = (separation.loc[(weights, "all"), "share_between"] for weights in ("trained", "untrained"))
+    assert 0.0 < untrained < 1.0 and abs(trained - untrained) > 0.01
     assert isinstance(outputs["lora_pca_figure"], Figure)
 
 
