@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Two processes of tests on two cores: threads of numerical libraries would only fight over them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

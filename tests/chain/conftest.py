@@ -58,7 +58,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     if changes.stdout:
         subprocess.run(["git", "-C", str(folder), "apply"], input=changes.stdout, check=True)
     (folder / "conf" / "local" / "parameters_smaller.yml").write_text(SMALLER)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HYPERCT_", "MLFLOW_", "KEDRO_", "DO_NOT_TRACK"))}
+    ours = ("HYPERCT_", "MLFLOW_", "KEDRO_", "DO_NOT_TRACK", "OMP_NUM_THREADS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     # wide, so that log lines are not folded in the middle of what a test looks for
     return Clone(folder, kept | {"PATH": path, "PYTHONPATH": str(folder / "src"), "COLUMNS": "200"})
