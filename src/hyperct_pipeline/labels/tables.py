@@ -107,6 +107,31 @@ def present_columns(
     return {key: columns for key, columns in found.items() if columns}
 
 
+def optional_column(
+    table: pd.DataFrame, name: str, column: str, claimed: Iterable[str] = ()
+) -> "pd.Series[str] | None":
+    """That column, None where the table has none.
+
+    Args:
+        table: the table.
+        name: its name for messages.
+        column: the column.
+        claimed: columns that have another use, or that the source says to ignore.
+
+    Raises:
+        LabelTableError: it is missing while an unclaimed column has nearly its name.
+    """
+    if column in table.columns:
+        return table[column]
+    unclaimed = [c for c in table.columns if c not in set(claimed)]
+    if near := nearest_column(column, unclaimed, RENAMED_SIMILARITY):
+        raise LabelTableError(
+            f"Table '{name}' has no column '{column}'; nearest: '{near}'. Rename it, add the spelling to the source in "
+            "parameters_sources.yml, or list it there under `ignore`."
+        )
+    return None
+
+
 def first_column(table: pd.DataFrame, names: Sequence[str]) -> "pd.Series[str] | None":
     """The first of the columns that the table has."""
     return next((table[name] for name in names if name in table.columns), None)
