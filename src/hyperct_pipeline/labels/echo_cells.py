@@ -148,7 +148,7 @@ def _row_units(text: pd.DataFrame, source: str, config: EchoLong) -> "pd.Series[
     """The unit that each row states, "" where it states none; None where the table has no column of units."""
     ids = (config.id.patient, *config.id.date, config.id.study_type, *([config.id.exam] if config.id.exam else []))
     claimed = (config.measurement, config.result, *ids, *config.ignore)
-    units = optional_column(text, source, config.result_unit, claimed)
+    units = optional_column(text, source, (config.result_unit,), claimed)
     if units is None:
         return None
     return units.mask(units.map({word: stated_unit(word) is None for word in units.unique()}).astype(bool), "")

@@ -38,6 +38,8 @@ class WordsColumn:
 
     names: tuple[str, ...]
     words: tuple[str, ...]  # lower case
+    # words that leave a study in, lower case; anything else leaves it in too, but is counted and warned of
+    other_words: tuple[str, ...] = ("", "0", "false", "no", "none", "nan", "na", "n/a", "unknown")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -46,6 +48,11 @@ class EligibilityColumns:
 
     age_years: tuple[str, ...] = ()  # "17", "017Y" or "11M"
     excluded_where: dict[str, WordsColumn] | None = None  # reason -> columns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All spellings of its columns."""
+        return (*self.age_years, *(name for words in (self.excluded_where or {}).values() for name in words.names))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -115,6 +122,9 @@ class FindingsByLocation(_Findings):
     kind: Literal["findings_by_location"]
     findings: dict[str, LocatedFinding]
     locations: Literal["mapped", "any"] = "mapped"  # any: `at` is not heeded, as in the literature
+    # what the table names besides, lower case: a name in neither place that looks like a mapped one is an error
+    other_abnormalities: tuple[str, ...] = ()
+    other_locations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -108,33 +108,30 @@ def present_columns(
 
 
 def optional_column(
-    table: pd.DataFrame, name: str, column: str, claimed: Iterable[str] = ()
+    table: pd.DataFrame, name: str, spellings: Sequence[str], claimed: Iterable[str] = ()
 ) -> "pd.Series[str] | None":
-    """That column, None where the table has none.
+    """The first of the spellings that the table has, None where it has none.
 
     Args:
         table: the table.
         name: its name for messages.
-        column: the column.
+        spellings: of the column.
         claimed: columns that have another use, or that the source says to ignore.
 
     Raises:
         LabelTableError: it is missing while an unclaimed column has nearly its name.
     """
-    if column in table.columns:
-        return table[column]
-    unclaimed = [c for c in table.columns if c not in set(claimed)]
-    if near := nearest_column(column, unclaimed, RENAMED_SIMILARITY):
-        raise LabelTableError(
-            f"Table '{name}' has no column '{column}'; nearest: '{near}'. Rename it, add the spelling to the source in "
-            "parameters_sources.yml, or list it there under `ignore`."
-        )
+    if (found := next((s for s in spellings if s in table.columns), None)) is not None:
+        return table[found]
+    taken = set(claimed)
+    unclaimed = [column for column in table.columns if column not in taken]
+    for spelling in spellings:
+        if near := nearest_column(spelling, unclaimed, RENAMED_SIMILARITY):
+            raise LabelTableError(
+                f"Table '{name}' has no column '{spelling}'; nearest: '{near}'. Rename it, add the spelling to the "
+                "source in parameters_sources.yml, or list it there under `ignore`."
+            )
     return None
-
-
-def first_column(table: pd.DataFrame, names: Sequence[str]) -> "pd.Series[str] | None":
-    """The first of the columns that the table has."""
-    return next((table[name] for name in names if name in table.columns), None)
 
 
 def _like(column: str, columns: Iterable[str]) -> str:
