@@ -27,7 +27,7 @@ NODULE = {"VolumeName": "train_1_a_1", "Lung nodule": "1"}
         ("rad_chestct", {"a": [1]}, "no column of the form 'abnormality"),
         ("rad_chestct", {"nodules*lung": [1], "nodulegr1cm*lung": [0]}, r"'nodule\*...'.*nearest: 'nodules\*...'"),
         ("rad_chestct", {"calcifications*aorta": [1], "plaque*aorta": [0]}, r"nearest: 'calcifications\*...'"),
-        ("rad_chestct", {"nodule*lungs": [1]}, r"no column '...\*lung' .*nearest: '...\*lungs'"),
+        ("rad_chestct", {"nodule*lungs": [1]}, r"no column '...\*lung'; nearest: '...\*lungs'"),
         ("rad_chestct", {"nodule*right upper": [1], "nodule*lung": [0]}, r"nearest: '...\*right upper'"),
         ("hyperct_wide", {"Test_Type": ["stress"], "ECHO_lvef_value": [40]}, "no column 'test_type'; nearest: 'Test_"),
         ("hyperct_wide", {"testtype": ["stress"], "ECHO_lvef_value": [40]}, "no column 'test_type'; nearest"),
@@ -140,7 +140,7 @@ def test_doubled_and_strange_rows(
     ("source", "row", "warning"),
     [
         ("hyperct_wide", {"ECHO_lvef_value": 40}, "rows: 1 without_column_of_study_type"),
-        ("rad_chestct", {"nodule*lung": 1, "bronchiolectasis*lung": 1, "pulmonary_vein*heart": 0}, "unknown_abnormality"),
+        ("rad_chestct", {"nodule*lung": 1, "pulmonary_vein*heart": 0}, "columns: 1 unknown_abnormality"),
         ("rad_chestct", {"nodule*lung": 1, "nodule*elbow": 1}, "columns: 1 unknown_location"),
     ],
 )  # fmt: skip
@@ -155,6 +155,29 @@ def test_columns_that_are_missing_or_strange_are_warned_of(
     harmonize(source, {source: pd.DataFrame([row | known[source]]).drop(columns=[
         c for c in row if c.endswith(("elbow", "vein*heart"))])}, catalogue, sources)  # fmt: skip
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "rows"),
+    [
+        ("hyperct_wide", [{"patient_id": p, "echo_date": "2023-06-01", "test_type": "tte", "ECHO_lvef_value": v}
+                          for p, v in (("b", 60), ("", 40), ("a", 60), (None, 40))]),
+        ("ct_rate", [NODULE | {"VolumeName": n, "Lung nodule": v}
+                     for n, v in (("train_2_a_1", 0), ("", 1), ("train_1_a_1", 0), (None, 1))]),
+        ("mimic_echo_long", [{"subject_id": p, "measurement_id": e, "measurement": "biplane_lvef", "result": v,
+                              "measurement_datetime": "2023-06-01", "test_type": "tte"}
+                             for p, e, v in zip(("b", "", "", "a", ""), "1213 ", (60, 40, 60, 60, 40), strict=True)]),
+    ],
+)  # fmt: skip
+def test_a_row_without_id_is_a_study_of_its_own_in_its_place(
+    source: str, rows: list[dict[str, Any]], catalogue: TaskCatalogue, sources: LabelSourcesConfig,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    found = harmonize(source, {source: pd.DataFrame(rows)}, catalogue, sources)
+    found = found[found["task"] == ("lung_nodule" if source == "ct_rate" else LV)]
+    assert found["study_key"].tolist() == ["1", "2", "3", "4"]
+    assert found["label"].tolist() == [0, 1, 0, 1]
+    assert "id_blank_taken_as_own_study" in caplog.text
 
 
 def test_a_spoiled_exclusion_list_is_counted(

@@ -317,6 +317,31 @@ def test_echo_alone_makes_every_examination_a_study(catalogue: TaskCatalogue, so
     assert again.index["study_key"].tolist() == result.index["study_key"].tolist()
 
 
+@pytest.mark.parametrize("dates", [["2024-02-20", "", "2024-03-02", ""], ["", "", "", ""]])
+def test_an_echo_without_a_date_stays_a_study(
+    dates: list[str], catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = {"hyperct_wide": hyperct_wide().assign(echo_date=dates, patient_id=["a", "b", "c", "b"])}
+    result = run(catalogue, sources, tables, cohort_table=EMPTY, images=False)
+    assert result.index["study_key"].nunique() == 4
+    assert result.index["study_key"].notna().all()
+    assert sorted(result.index["reduced_lv_systolic_function"].dropna()) == [0, 1, 1]
+    assert f"rows: {dates.count('')} date_unreadable" in caplog.text
+    assert result.index.groupby("patient_key")["split"].nunique().eq(1).all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"ECHO_lvef_value": "", "ECHO_lv_d_measurement": ""}, {"test_type": "stress"}], ids=["blank", "stress"]
+)
+def test_patients_of_whom_nothing_is_known_get_splits(
+    changes: dict[str, str], catalogue: TaskCatalogue, sources: LabelSourcesConfig
+) -> None:
+    table = hyperct_wide().assign(**changes)
+    result = run(catalogue, sources, {"hyperct_wide": table}, cohort_table=EMPTY, images=False)
+    assert result.index[list(catalogue.ids)].isna().all(axis=None)
+    assert result.index["split"].value_counts().to_dict() == {"train": 3, "validation": 1}
+
+
 def test_ids_that_look_alike_are_counted_over_all_tables(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     echo = hyperct_wide().assign(patient_id=["07", "7", "train_4", "stranger"])
     result = run(catalogue, sources, {"ct_rate": ct_rate(), "hyperct_wide": echo})

@@ -11,7 +11,7 @@ from hyperct_pipeline.errors import LeakageError
 from hyperct_pipeline.labels.derivation import with_derived
 from hyperct_pipeline.labels.echo_cells import Read, between, long_cells, wide_cells
 from hyperct_pipeline.labels.examination_days import date_column, patient_days
-from hyperct_pipeline.labels.identifiers import WRITTEN_AS_DECIMAL, hashed
+from hyperct_pipeline.labels.identifiers import USED_ALL_THE_SAME, hashed
 from hyperct_pipeline.labels.intervals import Intervals, agreed, spanned
 from hyperct_pipeline.labels.quantities import Quantity
 from hyperct_pipeline.labels.reading import SUSPICION_COLUMNS, Count, Reading, unusable
@@ -87,7 +87,7 @@ def read_echo(
     _warn_of_dates(source, undated, int(exams.rows.sum()), config.id.date_format)
     untyped = 0 if config.id.study_type in text.columns else len(text)
     units = [(q, f"units_{likely}_instead_of_{unit}", n) for q, unit, likely, n in suspicions]
-    counted = [*_row_counts(text, exams, counts, undated), UNTYPED + (untyped,), *units, *unusable(values)]
+    counted = [*_row_counts(text, exams, counts, undated), (*UNTYPED, untyped), *units, *unusable(values)]
     told = tuple(entry for entry in counted if entry[2] or entry[1] == "in")
     return Reading(
         source, exams.table, with_derived(values, catalogue), told,
@@ -97,7 +97,7 @@ def read_echo(
 
 def _row_counts(text: pd.DataFrame, exams: _Exams, id_counts: list[Count], undated: int) -> list[Count]:
     """What became of the rows; id_counts: ids that were not used, by reason."""
-    explained = sum(count for _, reason, count in id_counts if reason != WRITTEN_AS_DECIMAL)
+    explained = sum(count for _, reason, count in id_counts if reason not in USED_ALL_THE_SAME)
     return [
         ("rows", "in", len(text)), *id_counts, ("rows", "id_blank", int((~exams.rows).sum()) - explained),
         ("rows", "date_unreadable", undated), ("rows", "not_resting", int(exams.table["excluded"].sum())),

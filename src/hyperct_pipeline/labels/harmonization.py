@@ -69,8 +69,8 @@ def harmonize(
         One row per study and task of the catalogue: study_key, task, label (Int8: 1, 0, missing), reason, rule_id,
         definition_set, evidence (the numbers behind it, "" where unknown), source, echo_gap_days (Int64). Studies are
         numbered "1", "2", ... in the order in which the table (with linkage: the CT table) first names them;
-        identifiers never come out. Without an id column every row is a study; without linkage an echo examination
-        is one, and rows of one patient and day are one examination.
+        identifiers never come out. Without an id column every row is a study, and so is a row whose id is blank;
+        without linkage an echo examination is one, and rows of one patient and day are one examination.
 
     Raises:
         LabelTableError: unknown source, or a table lacks what its source declares.
