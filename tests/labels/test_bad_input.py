@@ -202,3 +202,32 @@ def test_messages_show_no_cell_and_no_id(
     harmonize("hyperct_wide", {"a": table}, catalogue, sources)
     assert caplog.text
     assert "DOE" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "header"),
+    [
+        ("hyperct_wide", ["patient_0017", "2020-01-01", "tte", "45"]),
+        ("hyperct_wide", ["SMITHJOHN", "2023-05-03", "SMITHJOHN", "45"]),
+        ("hyperct_wide", ["patient_id", "2023-05-03", "ECHO_lvef_value", "DOE.1", "DOE"]),
+        ("ct_rate", ["VolumeNam_0017", "1", "0"]),
+        ("mimic_echo_long", ["10000032", "measurement_17", "2180-01-01", "tte", "rv_function"]),
+        ("rad_chestct", ["SMITHJOHN", "1"]),
+    ],
+)
+def test_messages_show_no_cell_that_stands_for_a_header(
+    source: str, header: list[str], catalogue: TaskCatalogue, sources: LabelSourcesConfig
+) -> None:
+    table = pd.DataFrame([["x"] * len(header)], columns=header)
+    with pytest.raises(LabelTableError) as caught:
+        harmonize(source, {source: table}, catalogue, sources)
+    for cell in ("0017", "2020", "2023", "SMITH", "DOE", "10000032", "_17", "2180"):
+        assert cell not in str(caught.value)
+
+
+def test_a_table_without_header_is_told_of_the_header(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = pd.DataFrame([["1"] * 3], columns=["10000032", "measurement_17", "2180-01-01"])
+    with pytest.raises(
+        LabelTableError, match=r"no column 'measurement'; it has 3 other columns. Does it have a header"
+    ):
+        harmonize("mimic_echo_long", {"mimic_echo_long": table}, catalogue, sources)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.labels.shown_columns import doubled_columns
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,10 @@ def read_text_table(file: Path, name: str) -> pd.DataFrame:
     rows = _rows(text.rstrip(), name)
     header = [str(column).strip() for column in rows.iloc[0]]
     if doubled := sorted({column for column in header if column and header.count(column) > 1}):
-        raise LabelTableError(f"The table '{name}' names a column twice: {', '.join(doubled)}. Keep one of each.")
+        raise LabelTableError(
+            f"The table '{name}' names a column twice: {doubled_columns(doubled, header)}. Keep one of each, "
+            "under a header line."
+        )
     return rows.iloc[1:].set_axis(header, axis=1).reset_index(drop=True)
 
 

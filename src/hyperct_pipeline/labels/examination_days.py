@@ -9,9 +9,10 @@ import pandas as pd
 
 from hyperct_pipeline.labels.identifiers import WITHOUT_ID, patient_keys, similar, trusted
 from hyperct_pipeline.labels.reading import Count
+from hyperct_pipeline.labels.shown_columns import RENAMED_SIMILARITY
 from hyperct_pipeline.labels.source_formats import EchoIdConfig
 from hyperct_pipeline.labels.spelling import nearest_column
-from hyperct_pipeline.labels.tables import RENAMED_SIMILARITY, needed_column
+from hyperct_pipeline.labels.tables import needed_column
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 _EPOCH = datetime.date(1970, 1, 1)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.intervals import Intervals, Reason
 from hyperct_pipeline.labels.reading import Count
+from hyperct_pipeline.labels.shown_columns import RENAMED_SIMILARITY
 from hyperct_pipeline.labels.source_formats import FindingsByLocation, FindingsFormat, FindingsWide, LocatedFinding
 from hyperct_pipeline.labels.spelling import letters, nearest_column
-from hyperct_pipeline.labels.tables import RENAMED_SIMILARITY, present_columns
+from hyperct_pipeline.labels.tables import present_columns
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 
 SEPARATOR = "*"  # abnormality*location

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from hyperct_pipeline.errors import LeakageError
 from hyperct_pipeline.labels.identifiers import USED_ALL_THE_SAME, WITHOUT_ID, hashed, patient_keys, study_ids, trusted
 from hyperct_pipeline.labels.reading import Count
+from hyperct_pipeline.labels.shown_columns import RENAMED_SIMILARITY
 from hyperct_pipeline.labels.source_formats import FindingsFormat
 from hyperct_pipeline.labels.spelling import nearest_column
-from hyperct_pipeline.labels.tables import RENAMED_SIMILARITY, as_text, needed_column
+from hyperct_pipeline.labels.tables import as_text, needed_column
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 
