@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hyperct_pipeline.errors import LabelTableError, LeakageError
-from hyperct_pipeline.labels.harmonization_report import cohort_flow, harmonization_report
+from hyperct_pipeline.labels.harmonization_report import cohort_flow, conflicts_table, harmonization_report
 from hyperct_pipeline.labels.prevalence import prevalence_figure, wilson_interval
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.study_index import INDEX_COLUMNS, HarmonizeConfig, Harmonized, harmonize_all
@@ -172,6 +172,33 @@ def test_sex_and_age_that_are_contradicted_are_unknown(catalogue: TaskCatalogue,
     assert index.loc[study_key(2), ["sex", "age_years"]].tolist() == ["M", 61]
     assert pd.isna(index.loc[study_key(5), "sex"])
     assert pd.isna(index.loc[study_key(6), "age_years"])
+
+
+def test_contradicted_sex_is_a_conflict_where_it_decides(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    # the archive says M; an LV of 5.5 cm is large for a woman only
+    echo = hyperct_wide().assign(Patients_Sex=["F", "M", "", ""], echo_date="2024-03-01")
+    result = run(catalogue, sources, {"ct_rate": ct_rate(), "hyperct_wide": echo}, cohort_table=EMPTY)
+    labels = result.labels.query("task == 'ventricular_enlargement' and source == 'hyperct_wide'")
+    reasons = labels.set_index("study_key")["reason"]
+    assert reasons[study_key(2)] == "source_conflict"
+    assert reasons[study_key(3)] == "measured"
+    assert study_key(2) in set(conflicts_table(result.labels).query("task == 'ventricular_enlargement'")["study_key"])
+    assert "The sex of 1 studies is contradicted" in caplog.text
+
+
+def test_an_exclusion_list_that_two_sources_share_is_counted_once(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = pd.DataFrame({"VolumeName": ["train_1_a_1", "train_2_a_1"]})
+    tables = {"ct_rate": ct_rate(), "ct_rate_manual": ct_rate().head(2), "ct_rate_no_chest": listed}
+    result = run(catalogue, sources, tables, cohort_table=EMPTY, images=False)
+    assert "ids_of_no_study" not in caplog.text
+    assert (result.eligibility["exclusions"] == "on_exclusion_list").sum() == 2
+    listed.loc[2] = "train_777_a_1"
+    run(catalogue, sources, tables | {"ct_rate_no_chest": listed}, cohort_table=EMPTY, images=False)
+    assert caplog.text.count("ct_rate_no_chest: 1 ids_of_no_study") == 1
 
 
 def test_an_age_above_90_is_90(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:

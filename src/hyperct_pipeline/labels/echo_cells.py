@@ -131,7 +131,9 @@ def long_cells(text: pd.DataFrame, source: str, config: EchoLong) -> dict[str, E
     there = set(names.unique())
     cells = {}
     for name, column in config.columns.items():
-        found = {n: Column(results, names.eq(n).to_numpy(bool), units) for n in _names(column) if n in there}
+        found = {
+            n: Column(results, names.eq(n.lower()).to_numpy(bool), units) for n in _names(column) if n.lower() in there
+        }
         if found:
             own = tuple(found[n] for n in column.names if n in found)
             cells[name] = EchoCells(column, own, _ends(column, found))

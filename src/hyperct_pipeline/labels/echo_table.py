@@ -111,7 +111,7 @@ def _examinations(
     rows = keys["patient_key"].notna().to_numpy()
     excluded = np.zeros(len(text), bool)
     if (kinds := _study_types(text, source, config)) is not None:
-        excluded = ~kinds.str.lower().isin([kind.lower() for kind in config.use_study_types]).to_numpy()
+        excluded = ~kinds.str.lower().isin(config.use_study_types).to_numpy()
     named = keys[rows].assign(excluded=excluded[rows])
     codes = _exam_codes(text[rows], config, named, pseudonyms)
     exams = named.assign(code=codes).groupby("code", sort=True)

@@ -15,6 +15,7 @@ from hyperct_pipeline.labels.tables import as_text, needed_column, optional_colu
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 LISTED = "on_exclusion_list"
+OF_NO_STUDY = "ids_of_no_study"
 
 
 def exclusions(
@@ -38,7 +39,7 @@ def exclusions(
             listed, strange = _listed(name, further[name], config, pseudonyms)
             reasons[LISTED] = reasons.get(LISTED, np.zeros(len(named.keys), bool)) | named.keys.isin(listed)
             counts += [(name, "id_unreadable", strange)] if strange else []
-            counts += [(name, "ids_of_no_study", int((~listed.isin(named.keys)).sum()))] if len(listed) else []
+            counts += [(name, OF_NO_STUDY, int((~listed.isin(named.keys)).sum()))] if len(listed) else []
     columns = config.eligibility
     claimed = (config.id.column, *config.ignore, *columns.names)
     if (ages := optional_column(text, source, columns.age_years, claimed)) is not None:

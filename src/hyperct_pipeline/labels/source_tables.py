@@ -110,5 +110,5 @@ def _recognised(
         if not {config.measurement, config.result} <= columns:
             return 0
         measured = as_text(table.iloc[:, [given.index(config.measurement)]], config.measurement).iloc[:, 0]
-        return int(np.isin(measured.str.lower().unique(), list(names)).sum())
+        return int(np.isin(measured.str.lower().unique(), [name.lower() for name in names]).sum())
     return len(columns & names)

@@ -1,5 +1,6 @@
 """The label sources: read from configuration and checked against the task catalogue before any table is read."""
 
+import datetime
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
+from hyperct_pipeline.labels.measurement_text import plain
 from hyperct_pipeline.labels.quantities import unit_factor
 from hyperct_pipeline.labels.source_formats import (
     ColumnConfig,
@@ -119,7 +121,7 @@ def _finding_problems(source: FindingsFormat, catalogue: TaskCatalogue) -> list[
 
 
 def _echo_problems(source: EchoFormat, catalogue: TaskCatalogue) -> list[str]:
-    problems = []
+    problems = [*_date_problems(source.id.date_format), *_column_problems(source)]
     for name, column in source.columns.items():
         quantity = catalogue.quantities.get(name)
         if not column.names and not column.range:
@@ -130,6 +132,32 @@ def _echo_problems(source: EchoFormat, catalogue: TaskCatalogue) -> list[str]:
             problems += [f"columns.{name}.unit: {p}" for p in _unit_problems(column.unit, str(quantity.unit))]
         else:
             problems += [f"columns.{name}.words: {p}" for p in _level_problems(column, quantity.levels)]
+    return problems
+
+
+def _date_problems(date_format: str) -> list[str]:
+    day = datetime.datetime(2001, 2, 3, 4, 5, 6)
+    try:
+        read = datetime.datetime.strptime(day.strftime(date_format), date_format)
+    except ValueError as error:
+        return [f"id.date_format: '{date_format}' is no format of a date ({error})"]
+    return [] if read.date() == day.date() else [f"id.date_format: '{date_format}' lacks year, month or day"]
+
+
+def _column_problems(source: EchoFormat) -> list[str]:
+    """A column under two quantities, and words of one vocabulary that differ by case or blanks alone."""
+    problems: list[str] = []
+    owners: dict[str, str] = {}
+    for name, column in source.columns.items():
+        for spelling in (*column.names, *(column.range or ())):
+            key = spelling.lower() if isinstance(source, EchoLong) else spelling
+            owner = owners.setdefault(key, name)
+            if owner != name:
+                problems.append(f"columns.{name}: '{spelling}' stands under '{owner}' too")
+        first: dict[str, str] = {}
+        for word in column.words or {}:
+            if (other := first.setdefault(plain(word), word)) != word:
+                problems.append(f"columns.{name}.words: '{other}' and '{word}' are one word")
     return problems
 
 
