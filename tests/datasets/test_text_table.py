@@ -51,6 +51,27 @@ def test_semicolons_and_tabs_are_seen_in_the_header(tmp_path: Path, separator: s
     assert table.to_dict("list") == {"id": ["1"], "size": ["5,3"]}
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"id\tsize\n1\t45\n2\t\n", {"id": ["1", "2"], "size": ["45", ""]}),
+        (b"id\tsize\n1\t45\n2\t", {"id": ["1", "2"], "size": ["45", ""]}),
+        (b"id,size\n1,\n  \n", {"id": ["1"], "size": [""]}),
+        (b'id;size;"Remark, free"\n1;5,3;x\n', {"id": ["1"], "size": ["5,3"], "Remark, free": ["x"]}),
+        (b"id;size;Remark, free\n1;5,3;x\n", {"id": ["1"], "size": ["5,3"], "Remark, free": ["x"]}),
+        (b"id;size\r1;5,3\r2;45\r", {"id": ["1", "2"], "size": ["5,3", "45"]}),
+        (b"id,size\r1,5\r", {"id": ["1"], "size": ["5"]}),
+        (b"sep=,\nid,size\n1,5\n", {"id": ["1"], "size": ["5"]}),
+        (b'"sep=;"\r\nid;size\r\n1;5,3\r\n', {"id": ["1"], "size": ["5,3"]}),
+        (b"id|size\n1|5,3\n", {"id": ["1"], "size": ["5,3"]}),
+        (b'id,size\n1,"a\nb"\n', {"id": ["1"], "size": ["a\nb"]}),
+        (b"size\n5\n", {"size": ["5"]}),
+    ],
+)
+def test_dialects_of_spreadsheets(tmp_path: Path, content: bytes, expected: dict[str, list[str]]) -> None:
+    assert read(tmp_path, content).to_dict("list") == expected
+
+
 def test_latin_1_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     table = read(tmp_path, "id,lvef\nä,30\u201335%\n".encode("cp1252"))

@@ -223,6 +223,13 @@ def test_a_source_of_ones_own_needs_no_entry_in_the_catalog(places: ParameterPla
     bare = ParameterPlaces(places.conf_source, None, {"labels": "x"})
     with pytest.raises(ConfigError, match=r"labels: names no source; expected labels\.<source>=PATH"):
         checked_parameters(raw, LABEL_TYPES, bare)
+    for value, kind in ((5, "int"), (["x/DOE.csv", "y"], "list"), (True, "bool")):
+        strange = ParameterPlaces(places.conf_source, None, {"labels": {"valley": value}})
+        with pytest.raises(
+            ConfigError, match=rf"labels\.valley: expected the path of one file, found a {kind}"
+        ) as told:
+            checked_parameters(raw, LABEL_TYPES, strange)
+        assert "DOE" not in str(told.value)
     wrong = ParameterPlaces(places.conf_source, None, {"labels": {"valey": "x"}})
     with pytest.raises(ConfigError, match=r"labels\.valey: unknown parameter; did you mean 'labels\.valley'"):
         checked_parameters(raw, LABEL_TYPES, wrong)

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
+from hyperct_pipeline.hooks.broken_yaml import read_parameters
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
@@ -48,7 +49,7 @@ class ConfigurationHook:
         places = ParameterPlaces(Path(loader.conf_source), context.env, runtime)
         paths = places.given_paths(set(types))
         loader.runtime_params = {name: value for name, value in runtime.items() if name not in paths}
-        raw = loader["parameters"]
+        raw = read_parameters(loader, places.folders)
         loader["parameters"] = checked_parameters(raw, types, places)
         loader.runtime_params = without_phantom(paths, places)
 
@@ -67,6 +68,11 @@ class ParameterPlaces:
     env: str | None
     runtime: Mapping[str, Any]
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """The folder of the environment and that of `base`."""
+        return self.conf_source / (self.env or "local"), self.conf_source / "base"
+
     def name_of(self, key: tuple[str | int, ...]) -> str:
         """The place that sets `key` and wins: `--params`, a file of the environment, or a file of `base`.
 
@@ -82,7 +88,7 @@ class ParameterPlaces:
 
     def _trees(self) -> Iterator[tuple[str, Any]]:
         yield "--params", self.runtime
-        for folder in (self.conf_source / (self.env or "local"), self.conf_source / "base"):
+        for folder in self.folders:
             for file in sorted(folder.glob("**/parameters*.yml")):
                 yield file.relative_to(self.conf_source.parent).as_posix(), yaml.safe_load(file.read_text()) or {}
 
@@ -120,8 +126,7 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         known |= {f"{LABELS}{name}" for name in _label_tables(raw)}
     given = _leaves(places.given_paths(set(types)))
     errors = []
-    if isinstance(places.runtime.get(TABLES), str):
-        errors.append(f"--params: {TABLES}: names no source; expected {LABELS}<source>=PATH")
+    errors += _label_path_problems(places.runtime)
     errors += [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
     checked: dict[str, Any] = {}
     for name, config_class in types.items():
@@ -138,6 +143,19 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
     if errors:
         raise ConfigError("The configuration has errors; no node was run.\n" + "\n".join(f"- {e}" for e in errors))
     return checked
+
+
+def _label_path_problems(runtime: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the paths of the label tables; the values are not shown, they may be paths of patients."""
+    nested = runtime.get(TABLES)
+    if TABLES in runtime and not isinstance(nested, Mapping):
+        return [f"--params: {TABLES}: names no source; expected {LABELS}<source>=PATH"]
+    given = dict(nested or {}) | {k.removeprefix(LABELS): v for k, v in runtime.items() if k.startswith(LABELS)}
+    return [
+        f"--params: {LABELS}{name}: expected the path of one file, found a {type(path).__name__}"
+        for name, path in given.items()
+        if path is not None and not isinstance(path, str)
+    ]
 
 
 def _label_tables(raw: Mapping[str, Any]) -> frozenset[str]:
