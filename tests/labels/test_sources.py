@@ -184,6 +184,27 @@ def test_all_errors_of_the_sources_are_listed_at_once(sources_yaml: dict[str, An
         assert part in str(caught.value)
 
 
+def test_mistakes_of_form_hide_no_others(catalogue_yaml: dict[str, Any], sources_yaml: dict[str, Any]) -> None:
+    tasks, wide = catalogue_yaml["hyperct"]["tasks"], sources_yaml["sources"]["hyperct_wide"]["columns"]
+    tasks["emphysema"] = tasks["emphysema"] | {"positve_when": "x"}
+    tasks["pulmonary_hypertension"]["positive_when"] = "pasp > 35"
+    catalogue_yaml["quantities"]["bsa"]["vaild"] = [1, 2]
+    sources_yaml["sources"]["ct_rate"]["colums"] = {}
+    sources_yaml["sources"]["echonext"]["kind"] = "echo_wid"
+    wide["lvef"]["unit"] = "kg"
+    with pytest.raises(ConfigError) as caught:
+        harmonize("hyperct_wide", {"t": pd.DataFrame({"ECHO_lvef_value": [40]})}, catalogue_yaml, sources_yaml)
+    message = str(caught.value)
+    for part in (
+        "hyperct.tasks.emphysema.positve_when", "pulmonary_hypertension.positive_when: 'pasp' has the unit mmHg",
+        "quantities.bsa.vaild", "sources.ct_rate.findings_wide.colums", "'echo_wid'", "lvef.unit: 'kg'",
+        "parameters_tasks.yml", "parameters_sources.yml",
+    ):  # fmt: skip
+        assert message.count(part) == 1, part
+    assert "unknown quantity 'bsa'" not in message
+    assert "bsa: unknown quantity" not in message
+
+
 def test_entries_that_would_never_or_doubly_match_are_refused(
     sources_yaml: dict[str, Any], catalogue: TaskCatalogue
 ) -> None:

@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from kedro.framework.context import KedroContext
@@ -21,12 +21,16 @@ from pydantic import TypeAdapter, ValidationError
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.hooks.broken_yaml import read_parameters
-from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
-from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, read_sources, valid_sources_part
+from hyperct_pipeline.labels.sources import listed_problems as sources_message
+from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, read_catalogue, valid_catalogue_part
+from hyperct_pipeline.labels.tasks import listed_problems as tasks_message
+from hyperct_pipeline.labels.valid_part import ValidPart
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig, check_slices_fit
 from hyperct_pipeline.volumes.slices import SliceConfig
 
+T = TypeVar("T")
 _ABSENT = object()
 RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 PHANTOM_DEFAULT = re.compile(r"\$\{runtime_params:\s*([\w.]+),\s*\$\{_phantom\}")
@@ -140,6 +144,7 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         else:
             checked[name] = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     errors += _mismatches(checked, types)
+    errors += _label_problems(raw, checked, types)
     if errors:
         raise ConfigError("The configuration has errors; no node was run.\n" + "\n".join(f"- {e}" for e in errors))
     return checked
@@ -172,7 +177,6 @@ def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, An
     checks: dict[tuple[str, ...], Callable[..., None]] = {
         ("preprocess", "slices", "backbone"): _check_shapes,
         ("backbone", "model"): _check_adapted_blocks,
-        ("task_catalogue", "label_sources"): _check_labels,
         ("task_catalogue", "explain"): _check_explained,
     }
     errors = []
@@ -197,12 +201,35 @@ def _check_adapted_blocks(backbone: BackboneConfig, model: HyperCTConfig) -> Non
         )
 
 
-def _check_labels(tasks: TaskCatalogueConfig, sources: LabelSourcesConfig) -> None:
-    load_sources(sources, load_catalogue(tasks))
+def _label_problems(
+    raw: Mapping[str, Any], checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, Any]
+) -> list[str]:
+    """What is wrong with tasks and sources beyond their form; a mistake of form in one entry hides none of another."""
+
+    def part(name: str, config_class: type[T], valid: Callable[[Mapping[str, Any]], ValidPart[T]]) -> ValidPart[T]:
+        if name in checked:
+            return ValidPart(config_class(**checked[name]))
+        sound = name in types and isinstance(raw.get(name), Mapping)
+        return valid(raw[name]) if sound else ValidPart(None)
+
+    tasks = part("task_catalogue", TaskCatalogueConfig, valid_catalogue_part)
+    if tasks.config is None:
+        return []
+    read = read_catalogue(tasks.config)
+    problems = tasks.without_echoes(read.problems)
+    errors = [tasks_message(problems)] if problems else []
+    sources = part("label_sources", LabelSourcesConfig, valid_sources_part)
+    if sources.config is not None:
+        found = tasks.without_echoes(sources.without_echoes(read_sources(sources.config, read.config)[1]))
+        errors += [sources_message(found)] if found else []
+    return errors
 
 
 def _check_explained(tasks: TaskCatalogueConfig, explain: ExplainConfig) -> None:
-    known = load_catalogue(tasks).ids
+    read = read_catalogue(tasks)
+    if read.problems or read.config is None:
+        return  # said elsewhere
+    known = read.config.ids
     if unknown := [task for task in explain.tasks if task not in (*known, "all")]:
         raise ConfigError(f"explain.tasks: {unknown} are no tasks; there are {', '.join(known)}")
 

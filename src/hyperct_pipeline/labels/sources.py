@@ -2,10 +2,10 @@
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
@@ -22,7 +22,9 @@ from hyperct_pipeline.labels.source_formats import (
     extra_tables,
 )
 from hyperct_pipeline.labels.spelling import nearest
-from hyperct_pipeline.labels.tasks import TaskCatalogue
+from hyperct_pipeline.labels.tasks import TaskCatalogue, TaskCatalogueConfig, read_catalogue
+from hyperct_pipeline.labels.tasks import listed_problems as tasks_message
+from hyperct_pipeline.labels.valid_part import ValidPart, valid_part
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -60,9 +62,58 @@ def load_sources(config: LabelSourcesConfig | Mapping[str, Any], catalogue: Task
     Raises:
         ConfigError: with every problem found, each with its key.
     """
-    checked = config if isinstance(config, LabelSourcesConfig) else _from_mapping(config.get("label_sources", config))
+    checked, problems = read_sources(config, catalogue)
+    if problems or checked is None:
+        raise ConfigError(listed_problems(problems))
+    return checked
+
+
+def load_definitions(
+    catalogue: TaskCatalogue | TaskCatalogueConfig | Mapping[str, Any], config: LabelSourcesConfig | Mapping[str, Any]
+) -> tuple[TaskCatalogue, LabelSourcesConfig]:
+    """`load_catalogue` and `load_sources`, with the problems of both in one error."""
+    tasks = ValidPart(catalogue) if isinstance(catalogue, TaskCatalogue) else read_catalogue(catalogue)
+    checked, problems = read_sources(config, tasks.config)
+    problems = tasks.without_echoes(problems)
+    if tasks.problems or problems or tasks.config is None or checked is None:
+        said = [tasks_message(tasks.problems)] if tasks.problems else []
+        raise ConfigError("\n".join([*said, *([listed_problems(problems)] if problems else [])]))
+    return tasks.config, checked
+
+
+def listed_problems(problems: Sequence[str]) -> str:
+    """The message about the sources."""
+    listed = "\n  ".join(f"label_sources.{problem}" for problem in problems)
+    return f"{len(problems)} problems in the label sources (parameters_sources.yml):\n  {listed}"
+
+
+def read_sources(
+    config: LabelSourcesConfig | Mapping[str, Any], catalogue: TaskCatalogue | None
+) -> tuple[LabelSourcesConfig | None, list[str]]:
+    """The sources whose form is right, and every problem with its key.
+
+    Args:
+        config: as for `load_sources`.
+        catalogue: the tasks; None where they are unknown: only the form is checked then.
+    """
+    if isinstance(config, LabelSourcesConfig):
+        return config, _all_problems(config, catalogue)
+    part = valid_sources_part(config.get("label_sources", config))
+    if part.config is None:
+        return None, list(part.problems)
+    return part.config, [*part.problems, *part.without_echoes(_all_problems(part.config, catalogue))]
+
+
+def valid_sources_part(raw: Mapping[str, Any]) -> ValidPart[LabelSourcesConfig]:
+    """The sources without those whose form is wrong."""
+    return valid_part(LabelSourcesConfig, raw, lambda loc, _: loc[:2] if loc[0] == "sources" and len(loc) > 1 else ())
+
+
+def _all_problems(checked: LabelSourcesConfig, catalogue: TaskCatalogue | None) -> list[str]:
+    if catalogue is None:
+        return []
     problems = [
-        f"{name}.{problem}"
+        f"sources.{name}.{problem}"
         for name, source in checked.sources.items()
         for problem in (
             _echo_problems(source, catalogue)
@@ -71,21 +122,7 @@ def load_sources(config: LabelSourcesConfig | Mapping[str, Any], catalogue: Task
         )
     ]
     both = checked.extra_tables & set(checked.sources)
-    problems += [f"{name}: is also named as an additional table of a source" for name in sorted(both)]
-    if problems:
-        listed = "\n  ".join(f"label_sources.sources.{problem}" for problem in problems)
-        raise ConfigError(f"{len(problems)} problems in the label sources (parameters_sources.yml):\n  {listed}")
-    return checked
-
-
-def _from_mapping(config: Mapping[str, Any]) -> LabelSourcesConfig:
-    try:
-        return TypeAdapter(LabelSourcesConfig).validate_python(dict(config))
-    except ValidationError as error:
-        listed = "\n  ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(
-            f"label_sources (parameters_sources.yml) does not have the expected form:\n  {listed}"
-        ) from None
+    return [*problems, *(f"sources.{name}: is also named as an additional table of a source" for name in sorted(both))]
 
 
 def _id_problems(source: FindingsFormat) -> list[str]:
