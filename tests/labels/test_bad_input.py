@@ -226,8 +226,12 @@ def test_messages_show_no_cell_that_stands_for_a_header(
 
 
 def test_a_table_without_header_is_told_of_the_header(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
-    table = pd.DataFrame([["1"] * 3], columns=["10000032", "measurement_17", "2180-01-01"])
+    # "rv_function" is a column of another source, but here it is a cell
+    table = pd.DataFrame([["1"] * 4], columns=["10000032", "measurement_17", "2180-01-01", "rv_function"])
+    with pytest.raises(LabelTableError, match="2 of its 4 names of columns are numbers or dates: the header line is"):
+        harmonize("mimic_echo_long", {"mimic_echo_long": table}, catalogue, sources)
+    table = pd.DataFrame([["1"] * 2], columns=["SMITH", "measurement_17"])
     with pytest.raises(
-        LabelTableError, match=r"no column 'measurement'; it has 3 other columns. Does it have a header"
+        LabelTableError, match=r"no column 'measurement'; it has 2 other columns\. Does it have a header"
     ):
         harmonize("mimic_echo_long", {"mimic_echo_long": table}, catalogue, sources)

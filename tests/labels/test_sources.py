@@ -191,13 +191,16 @@ def test_mistakes_of_form_hide_no_others(catalogue_yaml: dict[str, Any], sources
     catalogue_yaml["quantities"]["bsa"]["vaild"] = [1, 2]
     sources_yaml["sources"]["ct_rate"]["colums"] = {}
     sources_yaml["sources"]["echonext"]["kind"] = "echo_wid"
+    sources_yaml["sources"]["e"] = {"kind": "echo_wid"}
+    wide["lvedd"] = {"names": ["a"], "unit": "cm"}
     wide["lvef"]["unit"] = "kg"
     with pytest.raises(ConfigError) as caught:
         harmonize("hyperct_wide", {"t": pd.DataFrame({"ECHO_lvef_value": [40]})}, catalogue_yaml, sources_yaml)
     message = str(caught.value)
     for part in (
         "hyperct.tasks.emphysema.positve_when", "pulmonary_hypertension.positive_when: 'pasp' has the unit mmHg",
-        "quantities.bsa.vaild", "sources.ct_rate.findings_wide.colums", "'echo_wid'", "lvef.unit: 'kg'",
+        "quantities.bsa.vaild", "sources.ct_rate.findings_wide.colums", "columns.lvedd: unknown quantity",
+        "lvef.unit: 'kg'",
         "parameters_tasks.yml", "parameters_sources.yml",
     ):  # fmt: skip
         assert message.count(part) == 1, part

@@ -1,6 +1,7 @@
 """The sound entries of a configuration, so that one with a mistake does not hide the mistakes of the others."""
 
 import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -21,7 +22,11 @@ class ValidPart(Generic[T]):
 
     def without_echoes(self, problems: Sequence[str]) -> list[str]:
         """The problems that are not only there because an entry was left out."""
-        return [p for p in problems if not ("unknown" in p and any(name in p for name in self.left_out))]
+        names = [re.escape(name) for name in self.left_out]
+        echo = re.compile(
+            "|".join(form for name in names for form in (rf"unknown \w+ '{name}'", rf"\.{name}: unknown"))
+        )
+        return [problem for problem in problems if not names or not echo.search(problem)]
 
 
 def valid_part(
