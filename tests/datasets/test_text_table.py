@@ -23,7 +23,8 @@ def read(folder: Path, content: bytes):
         (b"\xef\xbb\xbf", "is empty"),
         (b"a,b\n1,2,3\n", "1 rows that differ from the header in length: expected 2 cells, row 1 has 3"),
         (b"a,b\n1,2\n1\n", "row 2 has 1"),
-        (b"a,a\n1,2\n", "names a column twice: a"),
+        (b"a,a\n1,2\n", "names a column twice: 'a'"),
+        (b"Doe John,2023-05-03,Doe John,2023-05-03\n1,2,3,4\n", "names a column twice: column 2, column 1"),
         (b"a,b\n1,2\x00\n", "holds 1 NUL bytes, the first in line 2"),
         ("a,b\n1,2\n".encode("utf-16"), "is written in UTF-16"),
         ("a,b\n1,2\n".encode("utf-16-le"), "is written in UTF-16"),
@@ -48,6 +49,27 @@ def test_byte_order_mark_blank_cells_and_blank_lines(tmp_path: Path) -> None:
 def test_semicolons_and_tabs_are_seen_in_the_header(tmp_path: Path, separator: str) -> None:
     table = read(tmp_path, f"id{separator}size\n1{separator}5,3\n".encode())
     assert table.to_dict("list") == {"id": ["1"], "size": ["5,3"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"id\tsize\n1\t45\n2\t\n", {"id": ["1", "2"], "size": ["45", ""]}),
+        (b"id\tsize\n1\t45\n2\t", {"id": ["1", "2"], "size": ["45", ""]}),
+        (b"id,size\n1,\n  \n", {"id": ["1"], "size": [""]}),
+        (b'id;size;"Remark, free"\n1;5,3;x\n', {"id": ["1"], "size": ["5,3"], "Remark, free": ["x"]}),
+        (b"id;size;Remark, free\n1;5,3;x\n", {"id": ["1"], "size": ["5,3"], "Remark, free": ["x"]}),
+        (b"id;size\r1;5,3\r2;45\r", {"id": ["1", "2"], "size": ["5,3", "45"]}),
+        (b"id,size\r1,5\r", {"id": ["1"], "size": ["5"]}),
+        (b"sep=,\nid,size\n1,5\n", {"id": ["1"], "size": ["5"]}),
+        (b'"sep=;"\r\nid;size\r\n1;5,3\r\n', {"id": ["1"], "size": ["5,3"]}),
+        (b"id|size\n1|5,3\n", {"id": ["1"], "size": ["5,3"]}),
+        (b'id,size\n1,"a\nb"\n', {"id": ["1"], "size": ["a\nb"]}),
+        (b"size\n5\n", {"size": ["5"]}),
+    ],
+)
+def test_dialects_of_spreadsheets(tmp_path: Path, content: bytes, expected: dict[str, list[str]]) -> None:
+    assert read(tmp_path, content).to_dict("list") == expected
 
 
 def test_latin_1_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -173,6 +173,19 @@ def test_an_explained_task_that_is_unknown_is_refused_before_any_node(places: Pa
         checked_parameters(raw | {"explain": {"tasks": ["all", "pneumonia"]}}, types, places)
 
 
+def test_problems_of_tasks_and_sources_are_listed_together_and_once(places: ParameterPlaces) -> None:
+    raw = shipped_labels(places)
+    tasks, sources = raw["task_catalogue"]["hyperct"]["tasks"], raw["label_sources"]["sources"]
+    tasks["emphysema"] = tasks["emphysema"] | {"positve_when": "x"}
+    tasks["pulmonary_hypertension"]["positive_when"] = "pasp > 35"
+    sources["ct_rate"]["colums"] = {}
+    sources["hyperct_wide"]["columns"]["lvef"]["unit"] = "kg"
+    with pytest.raises(ConfigError) as caught:
+        checked_parameters(raw | {"explain": {"tasks": ["all"]}}, LABEL_TYPES | {"explain": ExplainConfig}, places)
+    for part in ("positve_when", "'pasp' has the unit mmHg", "colums", "hyperct_wide.columns.lvef.unit: 'kg'"):
+        assert str(caught.value).count(part) == 1, part
+
+
 def test_a_source_of_an_unknown_quantity_is_refused_before_any_node(places: ParameterPlaces) -> None:
     raw = shipped_labels(places)
     raw["label_sources"]["sources"]["echo_metric"]["columns"]["lvff"] = {"names": ["a"], "unit": "percent"}
@@ -223,6 +236,13 @@ def test_a_source_of_ones_own_needs_no_entry_in_the_catalog(places: ParameterPla
     bare = ParameterPlaces(places.conf_source, None, {"labels": "x"})
     with pytest.raises(ConfigError, match=r"labels: names no source; expected labels\.<source>=PATH"):
         checked_parameters(raw, LABEL_TYPES, bare)
+    for value, kind in ((5, "int"), (["x/DOE.csv", "y"], "list"), (True, "bool")):
+        strange = ParameterPlaces(places.conf_source, None, {"labels": {"valley": value}})
+        with pytest.raises(
+            ConfigError, match=rf"labels\.valley: expected the path of one file, found a {kind}"
+        ) as told:
+            checked_parameters(raw, LABEL_TYPES, strange)
+        assert "DOE" not in str(told.value)
     wrong = ParameterPlaces(places.conf_source, None, {"labels": {"valey": "x"}})
     with pytest.raises(ConfigError, match=r"labels\.valey: unknown parameter; did you mean 'labels\.valley'"):
         checked_parameters(raw, LABEL_TYPES, wrong)

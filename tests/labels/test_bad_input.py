@@ -25,6 +25,17 @@ NODULE = {"VolumeName": "train_1_a_1", "Lung nodule": "1"}
         ("rad_chestct", {"Lung nodule": [1]}, "none of its columns, but 1 of source 'ct_rate' or"),
         ("rad_chestct", {"nodul*lung": [1]}, r"no column 'nodule\*...'; nearest: 'nodul\*...'"),
         ("rad_chestct", {"a": [1]}, "no column of the form 'abnormality"),
+        ("rad_chestct", {"nodules*lung": [1], "nodulegr1cm*lung": [0]}, r"'nodule\*...'.*nearest: 'nodules\*...'"),
+        ("rad_chestct", {"calcifications*aorta": [1], "plaque*aorta": [0]}, r"nearest: 'calcifications\*...'"),
+        ("rad_chestct", {"nodule*lungs": [1]}, r"no column '...\*lung'; nearest: '...\*lungs'"),
+        ("rad_chestct", {"nodule*right upper": [1], "nodule*lung": [0]}, r"nearest: '...\*right upper'"),
+        ("hyperct_wide", {"Test_Type": ["stress"], "ECHO_lvef_value": [40]}, "no column 'test_type'; nearest: 'Test_"),
+        ("hyperct_wide", {"testtype": ["stress"], "ECHO_lvef_value": [40]}, "no column 'test_type'; nearest"),
+        ("mimic_echo_long", {"measurement": ["lvef"], "result": [1], "test-type": ["tee"]}, "no column 'test_type'"),
+        ("ct_rate", {"VolumeName": ["x"], "Emphysema": [1], "Contrast": ["yes"]}, "no column 'contrast'; nearest"),
+        ("ct_rate", {"VolumeName": ["x"], "Emphysema": [1], "contrast_agents": ["yes"]}, "nearest: 'contrast_agents'"),
+        ("ct_rate", {"VolumeName": ["x"], "Emphysema": [1], "Patient_Age": [9]}, "'PatientAge'; nearest: 'Patient_Age"),
+        ("ct_rate", {"VolumeName": ["x"], "Emphysema": [1], "Age": [9]}, "no column 'age'; nearest: 'Age'"),
         ("hyperct_wide", {}, "is empty"),
         ("hyperct_wide", {"foo": [1]}, "none of the columns its source declares, e.g. 'ECHO_lvef_value'"),
         ("hyperct_wide", {"Patient_ID": ["a"], "ECHO_lvef_value": [40]}, "no column 'patient_id'; nearest"),
@@ -43,7 +54,9 @@ def test_a_table_that_does_not_fit_its_source(
 def paired(ct_id: Any, echo_id: Any, catalogue: TaskCatalogue, sources: LabelSourcesConfig, **echo: Any) -> int | None:
     tables = {
         "ct": pd.DataFrame([{"patient_id": ct_id, "date": "2023-06-01"}]),
-        "echo": pd.DataFrame([{"patient_id": echo_id, "date": "2023-06-02", "ECHO_lvef_value": 35} | echo]),
+        "echo": pd.DataFrame(
+            [{"patient_id": echo_id, "date": "2023-06-02", "test_type": "tte", "ECHO_lvef_value": 35} | echo]
+        ),
     }
     found = harmonize("hyperct_wide", tables, catalogue, sources, {}).set_index("task")["label"][LV]
     return None if pd.isna(found) else int(found)
@@ -102,6 +115,14 @@ def test_a_study_under_two_patients_is_leakage(catalogue: TaskCatalogue, sources
         ([NODULE, NODULE | {"VolumeName": "1.2E+5"}], [1], "1 id_cut_by_spreadsheet"),
         ([NODULE | {"VolumeName": "brain_7"}], [], "1 id_of_another_form"),
         ([NODULE | {"Lung nodule": "2"}], [None], "lung_nodule: 1 unmapped_text"),
+        (
+            [NODULE, NODULE | {"VolumeName": "train_1_a_2", "Lung nodule": "inf"}],
+            [None],
+            "lung_nodule: 1 unmapped_text",
+        ),
+        ([NODULE, NODULE | {"VolumeName": "train_1_a_2", "Lung nodule": ""}], [1], ""),
+        ([NODULE | {"contrast": "iv"}], [1], "contrast: 1 unmapped_text"),
+        ([NODULE | {"contrast": "non-contrast"}], [1], ""),
     ],
 )
 def test_doubled_and_strange_rows(
@@ -113,6 +134,50 @@ def test_doubled_and_strange_rows(
     found = found[found["task"] == "lung_nodule"]["label"]
     assert [None if pd.isna(label) else int(label) for label in found] == labels
     assert warning in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "warning"),
+    [
+        ("hyperct_wide", {"ECHO_lvef_value": 40}, "rows: 1 without_column_of_study_type"),
+        ("rad_chestct", {"nodule*lung": 1, "pulmonary_vein*heart": 0}, "columns: 1 unknown_abnormality"),
+        ("rad_chestct", {"nodule*lung": 1, "nodule*elbow": 1}, "columns: 1 unknown_location"),
+    ],
+)  # fmt: skip
+def test_columns_that_are_missing_or_strange_are_warned_of(
+    source: str, row: dict[str, Any], warning: str,
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    harmonize(source, {source: pd.DataFrame([row])}, catalogue, sources)
+    assert warning in caplog.text
+    caplog.clear()
+    known = {"rad_chestct": {"nodule*liver": 1, "bronchiolectasis*lung": 1}, "hyperct_wide": {"test_type": "TTE"}}
+    harmonize(source, {source: pd.DataFrame([row | known[source]]).drop(columns=[
+        c for c in row if c.endswith(("elbow", "vein*heart"))])}, catalogue, sources)  # fmt: skip
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "rows"),
+    [
+        ("hyperct_wide", [{"patient_id": p, "echo_date": "2023-06-01", "test_type": "tte", "ECHO_lvef_value": v}
+                          for p, v in (("b", 60), ("", 40), ("a", 60), (None, 40))]),
+        ("ct_rate", [NODULE | {"VolumeName": n, "Lung nodule": v}
+                     for n, v in (("train_2_a_1", 0), ("", 1), ("train_1_a_1", 0), (None, 1))]),
+        ("mimic_echo_long", [{"subject_id": p, "measurement_id": e, "measurement": "biplane_lvef", "result": v,
+                              "measurement_datetime": "2023-06-01", "test_type": "tte"}
+                             for p, e, v in zip(("b", "", "", "a", ""), "1213 ", (60, 40, 60, 60, 40), strict=True)]),
+    ],
+)  # fmt: skip
+def test_a_row_without_id_is_a_study_of_its_own_in_its_place(
+    source: str, rows: list[dict[str, Any]], catalogue: TaskCatalogue, sources: LabelSourcesConfig,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    found = harmonize(source, {source: pd.DataFrame(rows)}, catalogue, sources)
+    found = found[found["task"] == ("lung_nodule" if source == "ct_rate" else LV)]
+    assert found["study_key"].tolist() == ["1", "2", "3", "4"]
+    assert found["label"].tolist() == [0, 1, 0, 1]
+    assert "id_blank_taken_as_own_study" in caplog.text
 
 
 def test_a_spoiled_exclusion_list_is_counted(
@@ -137,3 +202,36 @@ def test_messages_show_no_cell_and_no_id(
     harmonize("hyperct_wide", {"a": table}, catalogue, sources)
     assert caplog.text
     assert "DOE" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "header"),
+    [
+        ("hyperct_wide", ["patient_0017", "2020-01-01", "tte", "45"]),
+        ("hyperct_wide", ["SMITHJOHN", "2023-05-03", "SMITHJOHN", "45"]),
+        ("hyperct_wide", ["patient_id", "2023-05-03", "ECHO_lvef_value", "DOE.1", "DOE"]),
+        ("ct_rate", ["VolumeNam_0017", "1", "0"]),
+        ("mimic_echo_long", ["10000032", "measurement_17", "2180-01-01", "tte", "rv_function"]),
+        ("rad_chestct", ["SMITHJOHN", "1"]),
+    ],
+)
+def test_messages_show_no_cell_that_stands_for_a_header(
+    source: str, header: list[str], catalogue: TaskCatalogue, sources: LabelSourcesConfig
+) -> None:
+    table = pd.DataFrame([["x"] * len(header)], columns=header)
+    with pytest.raises(LabelTableError) as caught:
+        harmonize(source, {source: table}, catalogue, sources)
+    for cell in ("0017", "2020", "2023", "SMITH", "DOE", "10000032", "_17", "2180"):
+        assert cell not in str(caught.value)
+
+
+def test_a_table_without_header_is_told_of_the_header(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    # "rv_function" is a column of another source, but here it is a cell
+    table = pd.DataFrame([["1"] * 4], columns=["10000032", "measurement_17", "2180-01-01", "rv_function"])
+    with pytest.raises(LabelTableError, match="2 of its 4 names of columns are numbers or dates: the header line is"):
+        harmonize("mimic_echo_long", {"mimic_echo_long": table}, catalogue, sources)
+    table = pd.DataFrame([["1"] * 2], columns=["SMITH", "measurement_17"])
+    with pytest.raises(
+        LabelTableError, match=r"no column 'measurement'; it has 2 other columns\. Does it have a header"
+    ):
+        harmonize("mimic_echo_long", {"mimic_echo_long": table}, catalogue, sources)

@@ -85,6 +85,37 @@ def test_what_cannot_be_used_is_unknown_with_its_reason(catalogue: TaskCatalogue
     assert read_one(catalogue, "lvef", text) == (-INF, INF, False, False, reason)
 
 
+@pytest.mark.parametrize(
+    ("quantity", "text", "value"),
+    [
+        ("lvef", "EF=45%", 45), ("lvef", "LVEF: 45%", 45), ("lvef", "45%.", 45), ("lvef", "45% .", 45),
+        ("lvef", "mildly reduced 45%", 45), ("lvef", "mild to moderate, 40%", 40), ("lvef", "not reduced (55%)", 55),
+        ("lvef", "45% (visual estimate)", 45), ("lvef", "EF mildly reduced (45%)", 45), ("lvidd", "62 mm.", 6.2),
+        ("lvidd", "6.2 cm (62 mm)", 6.2), ("tr_vmax", "mild TR (2.5 m/s)", 2.5), ("tr_vmax", "350 cm/s (peak)", 3.5),
+        ("pasp", "RVSP: 40 mmHg", 40), ("e_a_ratio", "E/A = 0.9", 0.9),
+    ],
+)  # fmt: skip
+def test_remarks_that_say_nothing_else_do_not_hide_the_number(
+    catalogue: TaskCatalogue, quantity: str, text: str, value: float
+) -> None:
+    assert read_one(catalogue, quantity, text) == (value, value, False, False, Reason.MEASURED)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"),
+    [
+        ("lvef", "see note (5)"), ("lvef", "see comment (20)"), ("lvef", "not measured (40)"),
+        ("lvef", "prior study (30%)"), ("lvef", "improved from (30%)"), ("lvef", "EF not seen, see report (12)"),
+        ("lvef", "cannot assess (45%)"), ("lvef", "established (45%)"), ("lvef", "45% (prior)"), ("lvef", "not (45%)"),
+        ("lvef", "reduced to (45%)"), ("lvef", "prior EF=45%"), ("lvef", "PASP: 45"), ("lvef", "no longer 45%"),
+        ("lvef", "EF 45% (2019)"), ("pasp", "no TR (40)"), ("e_a_ratio", "fused (2)"), ("tr_vmax", "see note (4)"),
+        ("lvidd", "6.2 cm (52 mm)"), ("lvidd", "6.2 (6.2)"), ("lvef", "45..%"),
+    ],
+)  # fmt: skip
+def test_a_number_beside_other_words_is_no_measurement(catalogue: TaskCatalogue, quantity: str, text: str) -> None:
+    assert read_one(catalogue, quantity, text) == (-INF, INF, False, False, Reason.UNMAPPED_TEXT)
+
+
 def test_conversion_leaves_no_float_noise_above_a_threshold(catalogue: TaskCatalogue) -> None:
     assert read_one(catalogue, "lvidd", "53", "mm")[0] == 5.3
     assert read_one(catalogue, "tr_vmax", "280", "cm/s")[0] == 2.8

@@ -76,3 +76,21 @@ def test_nearest_by_brute_force() -> None:
 def test_empty_window_is_refused() -> None:
     with pytest.raises(ValueError, match="window_days"):
         LinkageConfig(window_days=(10, -10))
+
+
+@pytest.mark.parametrize(
+    ("exams", "excluded", "reason"),
+    [
+        ([("p", 1001, 40.0)], [True], Reason.EXCLUDED),
+        ([("p", 1001, None)], [True], Reason.NOT_MEASURED),
+        ([("p", 1400, 40.0)], [True], Reason.NOT_MEASURED),
+        ([("p", 1001, 40.0), ("p", 1400, 40.0)], [True, False], Reason.OUTSIDE_WINDOW),
+        ([("p", 1001, 40.0), ("p", 1002, None)], [True, False], Reason.EXCLUDED),
+        ([("p", 1001, 40.0), ("p", 1002, 60.0)], [True, False], Reason.MEASURED),
+        ([("q", 1001, 40.0)], [True], Reason.NOT_MEASURED),
+    ],
+)
+def test_a_value_of_an_examination_that_does_not_count_is_excluded(
+    exams: list[Exam], excluded: list[bool], reason: Reason
+) -> None:
+    assert paired(exams, excluded=excluded)[3] is reason

@@ -184,6 +184,64 @@ def test_all_errors_of_the_sources_are_listed_at_once(sources_yaml: dict[str, An
         assert part in str(caught.value)
 
 
+def test_mistakes_of_form_hide_no_others(catalogue_yaml: dict[str, Any], sources_yaml: dict[str, Any]) -> None:
+    tasks, wide = catalogue_yaml["hyperct"]["tasks"], sources_yaml["sources"]["hyperct_wide"]["columns"]
+    tasks["emphysema"] = tasks["emphysema"] | {"positve_when": "x"}
+    tasks["pulmonary_hypertension"]["positive_when"] = "pasp > 35"
+    catalogue_yaml["quantities"]["bsa"]["vaild"] = [1, 2]
+    sources_yaml["sources"]["ct_rate"]["colums"] = {}
+    sources_yaml["sources"]["echonext"]["kind"] = "echo_wid"
+    sources_yaml["sources"]["e"] = {"kind": "echo_wid"}
+    wide["lvedd"] = {"names": ["a"], "unit": "cm"}
+    wide["lvef"]["unit"] = "kg"
+    with pytest.raises(ConfigError) as caught:
+        harmonize("hyperct_wide", {"t": pd.DataFrame({"ECHO_lvef_value": [40]})}, catalogue_yaml, sources_yaml)
+    message = str(caught.value)
+    for part in (
+        "hyperct.tasks.emphysema.positve_when", "pulmonary_hypertension.positive_when: 'pasp' has the unit mmHg",
+        "quantities.bsa.vaild", "sources.ct_rate.findings_wide.colums", "columns.lvedd: unknown quantity",
+        "lvef.unit: 'kg'",
+        "parameters_tasks.yml", "parameters_sources.yml",
+    ):  # fmt: skip
+        assert message.count(part) == 1, part
+    assert "unknown quantity 'bsa'" not in message
+    assert "bsa: unknown quantity" not in message
+
+
+def test_entries_that_would_never_or_doubly_match_are_refused(
+    sources_yaml: dict[str, Any], catalogue: TaskCatalogue
+) -> None:
+    wide = sources_yaml["sources"]["hyperct_wide"]
+    wide["columns"]["rv_function"]["words"]["Normal"] = "severely_reduced"
+    wide["columns"]["bsa"]["names"] = ["la_volume_ml"]
+    wide["id"]["date_format"] = "%Q"
+    long = sources_yaml["sources"]["mimic_echo_long"]
+    long["id"]["date_format"] = "%d.%m"
+    long["columns"]["tr_vmax"]["names"] = ["LVEF_3D"]
+    with pytest.raises(ConfigError) as caught:
+        load_sources(sources_yaml, catalogue)
+    for part in (
+        "hyperct_wide.columns.rv_function.words: 'normal' and 'Normal' are one word",
+        "hyperct_wide.columns.bsa: 'la_volume_ml' stands under 'la_volume' too",
+        "hyperct_wide.id.date_format: '%Q' is no format of a date", "mimic_echo_long.id.date_format: '%d.%m' lacks",
+        "mimic_echo_long.columns.tr_vmax: 'LVEF_3D' stands under 'lvef' too",
+    ):  # fmt: skip
+        assert part in str(caught.value)
+
+
+def test_case_of_configured_words_does_not_matter(sources_yaml: dict[str, Any], catalogue: TaskCatalogue) -> None:
+    sources_yaml["sources"]["merlin"]["present"] = ["YES", "1.0"]
+    sources_yaml["sources"]["mimic_echo_long"]["use_study_types"] = ["TTE"]
+    sources_yaml["sources"]["mimic_echo_long"]["columns"]["lvef"]["names"] = ["Biplane_LVEF"]
+    loaded = load_sources(sources_yaml, catalogue)
+    table = pd.DataFrame({"study id": ["a", "b"], "emphysema": ["yes", "1"]})
+    found = harmonize("merlin", {"merlin": table}, catalogue, loaded).query("task == 'emphysema'")
+    assert found["label"].tolist() == [1, 1]
+    table = pd.DataFrame([{"measurement": "biplane_lvef", "result": "40", "test_type": "tte"}])
+    found = harmonize("mimic_echo_long", {"t": table}, catalogue, loaded).set_index("task")
+    assert found["label"]["reduced_lv_systolic_function"] == 1
+
+
 def test_unknown_key_is_refused(sources_yaml: dict[str, Any], catalogue: TaskCatalogue) -> None:
     sources_yaml["sources"]["ct_rate"]["presnt"] = ["1"]
     with pytest.raises(ConfigError, match="presnt"):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels import harmonize
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
 from hyperct_pipeline.labels.tasks import TaskCatalogue
@@ -189,3 +190,34 @@ def test_a_narrower_text_never_flips_a_known_label(catalogue: TaskCatalogue, sou
     # a text inside a decided one is decided, unless it is implausible
     lost = known & both[1].isna()
     assert all(min(ends[k]) < 0.5 for k in np.flatnonzero(lost))
+
+
+@pytest.mark.parametrize(
+    ("measurement", "result", "unit", "task", "label", "reason"),
+    [
+        ("la_size_text", "about 40", "mL", "atrial_chamber_enlargement", None, "unmapped_text"),
+        ("tr_velocity", "3.5 (peak)", "cm/s", "right_atrial_filling_pressure", None, "out_of_range"),
+        ("tr_velocity", "360 to 380", "cm/s", "right_atrial_filling_pressure", 1, "measured"),
+        ("tr_velocity", "3.5e2", "cm/s", "right_atrial_filling_pressure", 1, "measured"),
+        ("tr_velocity", "3.5 m/s", "cm/s", "right_atrial_filling_pressure", 1, "measured"),
+        ("tr_velocity", "999", "m/s", "right_atrial_filling_pressure", None, "not_measured"),
+        ("tr_velocity", "3.5", "mmHg", "right_atrial_filling_pressure", None, "unmapped_text"),
+        ("tr_velocity", "3.5", "nan", "right_atrial_filling_pressure", 1, "measured"),
+        ("tr_velocity", "3.5", " ", "right_atrial_filling_pressure", 1, "measured"),
+        ("mv_peak_e_a", "2", "ratio", "left_atrial_filling_pressure", 1, "measured"),
+        ("mv_peak_e_a", "2", "1", "left_atrial_filling_pressure", 1, "measured"),
+    ],
+)
+def test_a_number_takes_the_unit_of_its_row(
+    measurement: str, result: str, unit: str, task: str, label: int | None, reason: str,
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig,
+) -> None:  # fmt: skip
+    table = pd.DataFrame([{"measurement": measurement, "result": result, "unit": unit}])
+    found = harmonize("mimic_echo_long", {"t": table}, catalogue, sources).set_index("task").loc[task]
+    assert (None if pd.isna(found["label"]) else int(found["label"]), found["reason"]) == (label, reason)
+
+
+def test_a_renamed_column_of_units_is_an_error(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
+    table = pd.DataFrame([{"measurement": "la_size_text", "result": "40", "Unit": "mL"}])
+    with pytest.raises(LabelTableError, match="no column 'unit'; nearest: 'Unit'"):
+        harmonize("mimic_echo_long", {"t": table}, catalogue, sources)

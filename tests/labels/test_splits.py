@@ -114,3 +114,27 @@ def test_other_settings_divide_anew_and_official_splits_go_first() -> None:
     official = studies["split"].notna()
     assert (split[official] == studies["split"][official]).all()
     assert (split[~official] == "validation").all()
+
+
+def test_a_patient_who_was_away_for_one_run_comes_back_to_his_split() -> None:
+    studies, labels = population(200)
+    config, few = SplitConfig(), studies["patient_key"] < "p0040"
+    first = studies.assign(split=assign_splits(studies, labels, config))
+    kept = split_assignments(first, config)
+    second = studies[few].assign(split=assign_splits(studies[few], labels[few], config, kept))
+    kept = split_assignments(second, config, kept)
+    other = SplitConfig(seed=1)
+    third = studies.assign(split=assign_splits(studies, labels, other, kept))
+    kept = split_assignments(third, other, kept)
+    assert assign_splits(studies, labels, config, kept).equals(first["split"])
+    assert assign_splits(studies, labels, other, kept).equals(third["split"])
+    assert not kept.duplicated(["patient_key", "seed", "validation_fraction"]).any()
+
+
+def test_patients_without_any_known_label_are_divided_too() -> None:
+    studies = pd.DataFrame({"study_key": list("abcdef"), "patient_key": list("uvwxyz"), "cohort": "development"})
+    studies["split"] = pd.Series([None] * 6, dtype="str")
+    labels = pd.DataFrame({"a": pd.array([None] * 6, dtype="Int8")})
+    split = assign_splits(studies, labels, SplitConfig(validation_fraction=0.34))
+    assert split.value_counts().to_dict() == {"train": 4, "validation": 2}
+    assert split.equals(assign_splits(studies, labels, SplitConfig(validation_fraction=0.34)))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hyperct_pipeline.errors import LabelTableError, LeakageError
-from hyperct_pipeline.labels.harmonization_report import cohort_flow, harmonization_report
+from hyperct_pipeline.labels.harmonization_report import cohort_flow, conflicts_table, harmonization_report
 from hyperct_pipeline.labels.prevalence import prevalence_figure, wilson_interval
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
 from hyperct_pipeline.labels.study_index import INDEX_COLUMNS, HarmonizeConfig, Harmonized, harmonize_all
@@ -174,6 +174,33 @@ def test_sex_and_age_that_are_contradicted_are_unknown(catalogue: TaskCatalogue,
     assert pd.isna(index.loc[study_key(6), "age_years"])
 
 
+def test_contradicted_sex_is_a_conflict_where_it_decides(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    # the archive says M; an LV of 5.5 cm is large for a woman only
+    echo = hyperct_wide().assign(Patients_Sex=["F", "M", "", ""], echo_date="2024-03-01")
+    result = run(catalogue, sources, {"ct_rate": ct_rate(), "hyperct_wide": echo}, cohort_table=EMPTY)
+    labels = result.labels.query("task == 'ventricular_enlargement' and source == 'hyperct_wide'")
+    reasons = labels.set_index("study_key")["reason"]
+    assert reasons[study_key(2)] == "source_conflict"
+    assert reasons[study_key(3)] == "measured"
+    assert study_key(2) in set(conflicts_table(result.labels).query("task == 'ventricular_enlargement'")["study_key"])
+    assert "The sex of 1 studies is contradicted" in caplog.text
+
+
+def test_an_exclusion_list_that_two_sources_share_is_counted_once(
+    catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = pd.DataFrame({"VolumeName": ["train_1_a_1", "train_2_a_1"]})
+    tables = {"ct_rate": ct_rate(), "ct_rate_manual": ct_rate().head(2), "ct_rate_no_chest": listed}
+    result = run(catalogue, sources, tables, cohort_table=EMPTY, images=False)
+    assert "ids_of_no_study" not in caplog.text
+    assert (result.eligibility["exclusions"] == "on_exclusion_list").sum() == 2
+    listed.loc[2] = "train_777_a_1"
+    run(catalogue, sources, tables | {"ct_rate_no_chest": listed}, cohort_table=EMPTY, images=False)
+    assert caplog.text.count("ct_rate_no_chest: 1 ids_of_no_study") == 1
+
+
 def test_an_age_above_90_is_90(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:
     old = cohorts().assign(age_years=["97"] + ["90"] * (N - 2))
     ages = run(catalogue, sources, cohort_table=old, images=False).index["age_years"]
@@ -315,6 +342,31 @@ def test_echo_alone_makes_every_examination_a_study(catalogue: TaskCatalogue, so
     assert result.eligibility["exclusions"].value_counts().to_dict() == {"": 3, "not_resting": 1}
     again = run(catalogue, sources, tables, cohort_table=EMPTY, images=False)
     assert again.index["study_key"].tolist() == result.index["study_key"].tolist()
+
+
+@pytest.mark.parametrize("dates", [["2024-02-20", "", "2024-03-02", ""], ["", "", "", ""]])
+def test_an_echo_without_a_date_stays_a_study(
+    dates: list[str], catalogue: TaskCatalogue, sources: LabelSourcesConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = {"hyperct_wide": hyperct_wide().assign(echo_date=dates, patient_id=["a", "b", "c", "b"])}
+    result = run(catalogue, sources, tables, cohort_table=EMPTY, images=False)
+    assert result.index["study_key"].nunique() == 4
+    assert result.index["study_key"].notna().all()
+    assert sorted(result.index["reduced_lv_systolic_function"].dropna()) == [0, 1, 1]
+    assert f"rows: {dates.count('')} date_unreadable" in caplog.text
+    assert result.index.groupby("patient_key")["split"].nunique().eq(1).all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"ECHO_lvef_value": "", "ECHO_lv_d_measurement": ""}, {"test_type": "stress"}], ids=["blank", "stress"]
+)
+def test_patients_of_whom_nothing_is_known_get_splits(
+    changes: dict[str, str], catalogue: TaskCatalogue, sources: LabelSourcesConfig
+) -> None:
+    table = hyperct_wide().assign(**changes)
+    result = run(catalogue, sources, {"hyperct_wide": table}, cohort_table=EMPTY, images=False)
+    assert result.index[list(catalogue.ids)].isna().all(axis=None)
+    assert result.index["split"].value_counts().to_dict() == {"train": 3, "validation": 1}
 
 
 def test_ids_that_look_alike_are_counted_over_all_tables(catalogue: TaskCatalogue, sources: LabelSourcesConfig) -> None:

@@ -49,7 +49,9 @@ def test_unknown_task_names_the_nearest(catalogue_yaml: dict[str, Any]) -> None:
         ("lvef < 500 percent", "outside the plausible range of 'lvef' (5 to 90 percent)"),
         ({"none_of": []}, "a rule is one of"),
         ({"any_of": []}, "needs a list of rules"),
-        ({"by": "sex", "F": "lvidd > 5.3 cm"}, "a rule is one of"),
+        ({"by": "sex", "F": "lvidd > 5.3 cm"}, "by: sex needs a rule under F and one under M; M is missing"),
+        ({"by": "sex", "F": "lvidd > 5 cm", "M": "lvidd > 5 cm", "Z": "lvidd > 5 cm"}, "'Z' is neither"),
+        ({"by": "race", "A": "lvidd > 5.3 cm"}, "by: 'race' is unknown; rules can differ by sex alone"),
     ],
 )
 def test_impossible_rule_is_refused_with_its_key(catalogue_yaml: dict[str, Any], rule: Any, message: str) -> None:

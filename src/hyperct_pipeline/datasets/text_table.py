@@ -3,11 +3,13 @@
 import csv
 import io
 import logging
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.labels.shown_columns import doubled_columns
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +17,9 @@ EXPORT_AGAIN = "Export it again as comma-separated UTF-8 with one header line."
 NAMED_IN_MESSAGES = 3
 _ZIP, _OLD_OFFICE, _PARQUET = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_SEPARATORS = (",", ";", "\t", "|")  # where the header has as many of two, the first
+_SEPARATOR_HINT = re.compile(r'"?sep=(?P<sign>[,;|\t])"?', re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 # A cell of a megabyte is a quote that was never closed.
 csv.field_size_limit(2**20)
 
@@ -22,8 +27,8 @@ csv.field_size_limit(2**20)
 def read_text_table(file: Path, name: str) -> pd.DataFrame:
     """Read a CSV with all cells as text; a blank cell becomes "", a byte order mark is dropped.
 
-    Separated by commas, or by semicolons or tabs where the header has no comma. UTF-8; a file that is not is read as
-    Latin-1 (Windows-1252) with a warning.
+    Separated by commas, semicolons, tabs or bars, whichever the header has most of, or as its line `sep=;` says; lines
+    end in any of the three ways. UTF-8; a file that is not is read as Latin-1 (Windows-1252) with a warning.
 
     Args:
         file: the CSV file.
@@ -32,19 +37,23 @@ def read_text_table(file: Path, name: str) -> pd.DataFrame:
     Raises:
         LabelTableError: the file is empty, no text (a workbook, UTF-16, NUL bytes), or its rows differ in length.
     """
-    text = _decoded(file.read_bytes(), name)
+    text = _decoded(file.read_bytes(), name).replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise LabelTableError(f"The table '{name}' is empty: expected a header line and rows.")
-    rows = _rows(text.rstrip(), name)
+    # a tab at the end is a blank cell
+    rows = _rows(text.rstrip("\n "), name)
     header = [str(column).strip() for column in rows.iloc[0]]
     if doubled := sorted({column for column in header if column and header.count(column) > 1}):
-        raise LabelTableError(f"The table '{name}' names a column twice: {', '.join(doubled)}. Keep one of each.")
+        raise LabelTableError(
+            f"The table '{name}' names a column twice: {doubled_columns(doubled, header)}. Keep one of each, "
+            "under a header line."
+        )
     return rows.iloc[1:].set_axis(header, axis=1).reset_index(drop=True)
 
 
 def _rows(text: str, name: str) -> pd.DataFrame:
     """All lines as rows of text, the header first."""
-    separator = _separator(text)
+    text, separator = _without_hint(text.lstrip("\n"))
     _refuse_ragged(text, separator, name)
     # header=None, because pandas renames doubled columns
     return pd.read_csv(
@@ -91,6 +100,11 @@ def _decoded(content: bytes, name: str) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _separator(text: str) -> str:
-    header = text.lstrip("\r\n").split("\n", 1)[0]
-    return "," if "," in header else next((sign for sign in (";", "\t") if sign in header), ",")
+def _without_hint(text: str) -> tuple[str, str]:
+    """The text without the line `sep=;` that spreadsheets put on top, and the sign that separates its cells."""
+    header, _, rest = text.partition("\n")
+    if hint := _SEPARATOR_HINT.fullmatch(header.strip(" ")):
+        return rest.lstrip("\n"), hint["sign"]
+    # what stands in quotation marks separates nothing
+    bare = _QUOTED.sub("", header)
+    return text, max(_SEPARATORS, key=bare.count)

@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from kedro.framework.context import KedroContext
@@ -20,12 +20,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
-from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
-from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
+from hyperct_pipeline.hooks.broken_yaml import read_parameters
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, read_sources, valid_sources_part
+from hyperct_pipeline.labels.sources import listed_problems as sources_message
+from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, read_catalogue, valid_catalogue_part
+from hyperct_pipeline.labels.tasks import listed_problems as tasks_message
+from hyperct_pipeline.labels.valid_part import ValidPart
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig, check_slices_fit
 from hyperct_pipeline.volumes.slices import SliceConfig
 
+T = TypeVar("T")
 _ABSENT = object()
 RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 PHANTOM_DEFAULT = re.compile(r"\$\{runtime_params:\s*([\w.]+),\s*\$\{_phantom\}")
@@ -48,7 +53,7 @@ class ConfigurationHook:
         places = ParameterPlaces(Path(loader.conf_source), context.env, runtime)
         paths = places.given_paths(set(types))
         loader.runtime_params = {name: value for name, value in runtime.items() if name not in paths}
-        raw = loader["parameters"]
+        raw = read_parameters(loader, places.folders)
         loader["parameters"] = checked_parameters(raw, types, places)
         loader.runtime_params = without_phantom(paths, places)
 
@@ -67,6 +72,11 @@ class ParameterPlaces:
     env: str | None
     runtime: Mapping[str, Any]
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """The folder of the environment and that of `base`."""
+        return self.conf_source / (self.env or "local"), self.conf_source / "base"
+
     def name_of(self, key: tuple[str | int, ...]) -> str:
         """The place that sets `key` and wins: `--params`, a file of the environment, or a file of `base`.
 
@@ -82,7 +92,7 @@ class ParameterPlaces:
 
     def _trees(self) -> Iterator[tuple[str, Any]]:
         yield "--params", self.runtime
-        for folder in (self.conf_source / (self.env or "local"), self.conf_source / "base"):
+        for folder in self.folders:
             for file in sorted(folder.glob("**/parameters*.yml")):
                 yield file.relative_to(self.conf_source.parent).as_posix(), yaml.safe_load(file.read_text()) or {}
 
@@ -120,8 +130,7 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         known |= {f"{LABELS}{name}" for name in _label_tables(raw)}
     given = _leaves(places.given_paths(set(types)))
     errors = []
-    if isinstance(places.runtime.get(TABLES), str):
-        errors.append(f"--params: {TABLES}: names no source; expected {LABELS}<source>=PATH")
+    errors += _label_path_problems(places.runtime)
     errors += [_unknown(name, known, places) for name in (*raw, *given) if name not in known]
     checked: dict[str, Any] = {}
     for name, config_class in types.items():
@@ -135,9 +144,23 @@ def checked_parameters(raw: Mapping[str, Any], types: Mapping[str, Any], places:
         else:
             checked[name] = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     errors += _mismatches(checked, types)
+    errors += _label_problems(raw, checked, types)
     if errors:
         raise ConfigError("The configuration has errors; no node was run.\n" + "\n".join(f"- {e}" for e in errors))
     return checked
+
+
+def _label_path_problems(runtime: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the paths of the label tables; the values are not shown, they may be paths of patients."""
+    nested = runtime.get(TABLES)
+    if TABLES in runtime and not isinstance(nested, Mapping):
+        return [f"--params: {TABLES}: names no source; expected {LABELS}<source>=PATH"]
+    given = dict(nested or {}) | {k.removeprefix(LABELS): v for k, v in runtime.items() if k.startswith(LABELS)}
+    return [
+        f"--params: {LABELS}{name}: expected the path of one file, found a {type(path).__name__}"
+        for name, path in given.items()
+        if path is not None and not isinstance(path, str)
+    ]
 
 
 def _label_tables(raw: Mapping[str, Any]) -> frozenset[str]:
@@ -154,7 +177,6 @@ def _mismatches(checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, An
     checks: dict[tuple[str, ...], Callable[..., None]] = {
         ("preprocess", "slices", "backbone"): _check_shapes,
         ("backbone", "model"): _check_adapted_blocks,
-        ("task_catalogue", "label_sources"): _check_labels,
         ("task_catalogue", "explain"): _check_explained,
     }
     errors = []
@@ -179,12 +201,35 @@ def _check_adapted_blocks(backbone: BackboneConfig, model: HyperCTConfig) -> Non
         )
 
 
-def _check_labels(tasks: TaskCatalogueConfig, sources: LabelSourcesConfig) -> None:
-    load_sources(sources, load_catalogue(tasks))
+def _label_problems(
+    raw: Mapping[str, Any], checked: Mapping[str, Mapping[str, Any]], types: Mapping[str, Any]
+) -> list[str]:
+    """What is wrong with tasks and sources beyond their form; a mistake of form in one entry hides none of another."""
+
+    def part(name: str, config_class: type[T], valid: Callable[[Mapping[str, Any]], ValidPart[T]]) -> ValidPart[T]:
+        if name in checked:
+            return ValidPart(config_class(**checked[name]))
+        sound = name in types and isinstance(raw.get(name), Mapping)
+        return valid(raw[name]) if sound else ValidPart(None)
+
+    tasks = part("task_catalogue", TaskCatalogueConfig, valid_catalogue_part)
+    if tasks.config is None:
+        return []
+    read = read_catalogue(tasks.config)
+    problems = tasks.without_echoes(read.problems)
+    errors = [tasks_message(problems)] if problems else []
+    sources = part("label_sources", LabelSourcesConfig, valid_sources_part)
+    if sources.config is not None:
+        found = tasks.without_echoes(sources.without_echoes(read_sources(sources.config, read.config)[1]))
+        errors += [sources_message(found)] if found else []
+    return errors
 
 
 def _check_explained(tasks: TaskCatalogueConfig, explain: ExplainConfig) -> None:
-    known = load_catalogue(tasks).ids
+    read = read_catalogue(tasks)
+    if read.problems or read.config is None:
+        return  # said elsewhere
+    known = read.config.ids
     if unknown := [task for task in explain.tasks if task not in (*known, "all")]:
         raise ConfigError(f"explain.tasks: {unknown} are no tasks; there are {', '.join(known)}")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 # How far ages may lie apart without a conflict: a cohorts table states one age for all studies of a patient.
 AGE_TOLERANCE_YEARS = 2.0
@@ -12,6 +13,12 @@ def agreed_sex(*stated: "pd.Series[str]") -> "pd.Series[str]":
     female, male = (np.any([(s == sex).fillna(False).to_numpy(bool) for s in stated], axis=0) for sex in ("F", "M"))
     named = np.where(female, "F", "M").astype(object)
     return pd.Series(named, dtype="str").where(female != male)
+
+
+def sex_conflicts(*stated: "pd.Series[str]") -> NDArray[np.bool_]:
+    """Where one says F and another M, shape (n,)."""
+    female, male = (np.any([(s == sex).fillna(False).to_numpy(bool) for s in stated], axis=0) for sex in ("F", "M"))
+    return np.asarray(female & male)
 
 
 def agreed_age(*stated: "pd.Series[float]") -> "pd.Series[float]":

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.intervals import Intervals, Reason
+from hyperct_pipeline.labels.measurement_text import stated_unit
 from hyperct_pipeline.labels.measurements import likely_unit, read_levels, read_numbers
 from hyperct_pipeline.labels.quantities import Quantity
 from hyperct_pipeline.labels.source_formats import ColumnConfig, EchoFormat, EchoLong, EchoWide
-from hyperct_pipeline.labels.tables import needed_column, present_columns
+from hyperct_pipeline.labels.tables import needed_column, optional_column, present_columns
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class Column:
 
     texts: "pd.Series[str]"
     rows: NDArray[np.bool_]
+    units: "pd.Series[str] | None" = None  # of each row, "" where it states none; None: no column says
+
+    @property
+    def shown(self) -> "pd.Series[str]":
+        """Texts with the unit of their row, for the report."""
+        if self.units is None:
+            return self.texts
+        return self.texts.mask(self.texts.ne("") & self.units.ne(""), self.texts + " " + self.units)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,14 @@ class EchoCells:
     def read(self, quantity: Quantity, config: EchoFormat) -> tuple[list[Read], list[Read]]:
         """Each column, and each end of a range, as intervals of the quantity."""
         columns, ends = (
-            [Read(c.texts, _intervals(c.texts, quantity, self.config, config), c.rows) for c in part]
+            [
+                Read(
+                    c.shown if quantity.kind == "number" else c.texts,
+                    _intervals(c, quantity, self.config, config),
+                    c.rows,
+                )
+                for c in part
+            ]
             for part in (self.columns, self.ends)
         )
         return columns, ends
@@ -111,14 +127,13 @@ def long_cells(text: pd.DataFrame, source: str, config: EchoLong) -> dict[str, E
     """
     names = needed_column(text, source, config.measurement).str.lower()
     results = needed_column(text, source, config.result)
-    if config.result_unit in text.columns:
-        # a bare number takes the unit of its row
-        bare = ~results.str.contains(r"[a-zA-Z%]", regex=True) & text[config.result_unit].ne("") & results.ne("")
-        results = results.where(~bare, results + " " + text[config.result_unit])
+    units = _row_units(text, source, config)
     there = set(names.unique())
     cells = {}
     for name, column in config.columns.items():
-        found = {n: Column(results, names.eq(n).to_numpy(bool)) for n in _names(column) if n in there}
+        found = {
+            n: Column(results, names.eq(n.lower()).to_numpy(bool), units) for n in _names(column) if n.lower() in there
+        }
         if found:
             own = tuple(found[n] for n in column.names if n in found)
             cells[name] = EchoCells(column, own, _ends(column, found))
@@ -129,6 +144,16 @@ def long_cells(text: pd.DataFrame, source: str, config: EchoLong) -> dict[str, E
             f"'{_names(wanted)[0]}' in column '{config.measurement}'. Is it given under the right source name?"
         )
     return cells
+
+
+def _row_units(text: pd.DataFrame, source: str, config: EchoLong) -> "pd.Series[str] | None":
+    """The unit that each row states, "" where it states none; None where the table has no column of units."""
+    ids = (config.id.patient, *config.id.date, config.id.study_type, *([config.id.exam] if config.id.exam else []))
+    claimed = (config.measurement, config.result, *ids, *config.ignore)
+    units = optional_column(text, source, (config.result_unit,), claimed)
+    if units is None:
+        return None
+    return units.mask(units.map({word: stated_unit(word) is None for word in units.unique()}).astype(bool), "")
 
 
 def _names(column: ColumnConfig) -> tuple[str, ...]:
@@ -144,11 +169,23 @@ def _ends(column: ColumnConfig, found: Mapping[str, Column]) -> tuple[Column, ..
     return tuple(found.get(name, blank) for name in column.range)
 
 
-def _intervals(cells: "pd.Series[str]", quantity: Quantity, column: ColumnConfig, config: EchoFormat) -> Intervals:
-    if quantity.kind == "number":
-        words = {word: value for word, value in (column.words or {}).items() if isinstance(value, str | None)}
-        return read_numbers(cells, quantity, str(column.unit), config.missing, config.decimal_comma, words)
-    return read_levels(cells, quantity, column.words or {}, config.missing)
+def _intervals(cells: Column, quantity: Quantity, column: ColumnConfig, config: EchoFormat) -> Intervals:
+    if quantity.kind != "number":
+        return read_levels(cells.texts, quantity, column.words or {}, config.missing)
+    words = {word: value for word, value in (column.words or {}).items() if isinstance(value, str | None)}
+
+    def read(texts: "pd.Series[str]", unit: str) -> Intervals:
+        return read_numbers(texts, quantity, unit, config.missing, config.decimal_comma, words)
+
+    values = read(cells.texts, str(column.unit))
+    if cells.units is None:
+        return values
+    # a number takes the unit of its row, unless the cell itself states one
+    for written in cells.units[cells.rows].unique():
+        if unit := stated_unit(str(written)):
+            here = cells.units.eq(written).to_numpy(bool) & cells.rows
+            values = values.replaced(here, read(cells.texts[here], unit))
+    return values
 
 
 def between(low: Intervals, high: Intervals) -> Intervals:

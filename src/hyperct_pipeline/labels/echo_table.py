@@ -11,12 +11,12 @@ from hyperct_pipeline.errors import LeakageError
 from hyperct_pipeline.labels.derivation import with_derived
 from hyperct_pipeline.labels.echo_cells import Read, between, long_cells, wide_cells
 from hyperct_pipeline.labels.examination_days import date_column, patient_days
-from hyperct_pipeline.labels.identifiers import WRITTEN_AS_DECIMAL, hashed
+from hyperct_pipeline.labels.identifiers import USED_ALL_THE_SAME, hashed
 from hyperct_pipeline.labels.intervals import Intervals, agreed, spanned
 from hyperct_pipeline.labels.quantities import Quantity
 from hyperct_pipeline.labels.reading import SUSPICION_COLUMNS, Count, Reading, unusable
 from hyperct_pipeline.labels.source_formats import EchoFormat, EchoLong
-from hyperct_pipeline.labels.tables import as_text
+from hyperct_pipeline.labels.tables import as_text, optional_column
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 from hyperct_pipeline.labels.unmapped_words import all_words, unmapped_words
 from hyperct_pipeline.pseudonyms import Pseudonyms
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Single dates are mistyped; when most cannot be read, it is the format that is wrong.
 UNREADABLE_DATES_SHARE = 0.5
+# Rows of a table that does not say which examinations are resting ones; all count.
+UNTYPED = ("rows", "without_column_of_study_type")
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ def read_echo(
         suspicions += [(name, str(cells.unit), *guess) for guess in cells.likely_units(quantity, read, config)]
     undated = int((keys["day"].isna() & exams.rows).sum()) if date_column(text, config.id) else 0
     _warn_of_dates(source, undated, int(exams.rows.sum()), config.id.date_format)
+    untyped = 0 if config.id.study_type in text.columns else len(text)
     units = [(q, f"units_{likely}_instead_of_{unit}", n) for q, unit, likely, n in suspicions]
-    counted = [*_row_counts(text, exams, counts, undated), *units, *unusable(values)]
+    counted = [*_row_counts(text, exams, counts, undated), (*UNTYPED, untyped), *units, *unusable(values)]
     told = tuple(entry for entry in counted if entry[2] or entry[1] == "in")
     return Reading(
         source, exams.table, with_derived(values, catalogue), told,
@@ -94,7 +97,7 @@ def read_echo(
 
 def _row_counts(text: pd.DataFrame, exams: _Exams, id_counts: list[Count], undated: int) -> list[Count]:
     """What became of the rows; id_counts: ids that were not used, by reason."""
-    explained = sum(count for _, reason, count in id_counts if reason != WRITTEN_AS_DECIMAL)
+    explained = sum(count for _, reason, count in id_counts if reason not in USED_ALL_THE_SAME)
     return [
         ("rows", "in", len(text)), *id_counts, ("rows", "id_blank", int((~exams.rows).sum()) - explained),
         ("rows", "date_unreadable", undated), ("rows", "not_resting", int(exams.table["excluded"].sum())),
@@ -107,8 +110,8 @@ def _examinations(
 ) -> _Exams:
     rows = keys["patient_key"].notna().to_numpy()
     excluded = np.zeros(len(text), bool)
-    if config.id.study_type in text.columns:
-        excluded = ~text[config.id.study_type].str.lower().isin(config.use_study_types).to_numpy()
+    if (kinds := _study_types(text, source, config)) is not None:
+        excluded = ~kinds.str.lower().isin(config.use_study_types).to_numpy()
     named = keys[rows].assign(excluded=excluded[rows])
     codes = _exam_codes(text[rows], config, named, pseudonyms)
     exams = named.assign(code=codes).groupby("code", sort=True)
@@ -116,6 +119,14 @@ def _examinations(
     first = exams.first()[["patient_key", "day"]].assign(excluded=exams["excluded"].any())
     table = first.astype({"patient_key": "str", "day": "Int64", "excluded": "bool"}).reset_index(drop=True)
     return _Exams(rows, codes, table)
+
+
+def _study_types(text: pd.DataFrame, source: str, config: EchoFormat) -> "pd.Series[str] | None":
+    """Kind of examination of each row, None where the table does not say; then all count as resting."""
+    own = [n for column in config.columns.values() for n in (*column.names, *(column.range or ()))]
+    long = (config.measurement, config.result, config.result_unit) if isinstance(config, EchoLong) else ()
+    claimed = (config.id.patient, *config.id.date, *filter(None, [config.id.exam]), *long, *own, *config.ignore)
+    return optional_column(text, source, (config.id.study_type,), claimed)
 
 
 def _exam_codes(

@@ -39,14 +39,15 @@ def age_in_years(texts: "pd.Series[str]") -> tuple["pd.Series[float]", int]:
     return years.astype("Float64").clip(upper=OLDEST_AGE_YEARS), unreadable
 
 
-def excluding_words(text: pd.DataFrame, columns: WordsColumn) -> NDArray[np.bool_]:
-    """Rows in which one of the columns holds one of the words, shape (n,)."""
-    hit = np.zeros(len(text), bool)
+def excluding_words(text: pd.DataFrame, columns: WordsColumn) -> tuple[NDArray[np.bool_], int]:
+    """Rows in which one of the columns holds one of the words, shape (n,), and how many cells hold an unknown word."""
+    hit, strange = np.zeros(len(text), bool), 0
     for name in columns.names:
         if name in text.columns:
             word = text[name].str.lower().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
             hit |= word.isin(columns.words).to_numpy()
-    return hit
+            strange += int((~word.isin([*columns.words, *columns.other_words])).sum())
+    return hit, strange
 
 
 def eligibility_table(studies: pd.DataFrame, config: EligibilityConfig) -> pd.DataFrame:

@@ -7,11 +7,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from hyperct_pipeline.labels.identifiers import patient_keys, similar, trusted
+from hyperct_pipeline.labels.identifiers import WITHOUT_ID, patient_keys, similar, trusted
 from hyperct_pipeline.labels.reading import Count
+from hyperct_pipeline.labels.shown_columns import RENAMED_SIMILARITY
 from hyperct_pipeline.labels.source_formats import EchoIdConfig
 from hyperct_pipeline.labels.spelling import nearest_column
-from hyperct_pipeline.labels.tables import RENAMED_SIMILARITY, needed_column
+from hyperct_pipeline.labels.tables import needed_column
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 _EPOCH = datetime.date(1970, 1, 1)
@@ -35,9 +36,10 @@ def patient_days(
         name: its name for messages.
         ids: its id columns.
         pseudonyms: turn ids into keys.
-        need_ids: a column that is absent is an error.
+        need_ids: a column that is absent is an error, and a row without an id has no patient; otherwise such a row is
+            of a patient of its own.
         issuer: IssuerOfPatientID of the patient ids.
-        all_one: without ids, all rows belong to one patient; otherwise each is a patient.
+        all_one: without a column of ids, all rows belong to one patient; otherwise each is a patient.
 
     Returns:
         The two columns; key -> key of the id without leading zeros and blanks; counts of ids that were not used.
@@ -51,6 +53,10 @@ def patient_days(
         clean, counts = trusted(needed_column(text, name, ids.patient))
         patient = patient_keys(clean, pseudonyms, issuer)
         similar_ids = similar(clean, patient, partial(pseudonyms.patient_key, issuer=issuer))
+        blank = text[ids.patient].eq("")
+        if not need_ids and blank.any():
+            counts.append(("rows", WITHOUT_ID, int(blank.sum())))
+            patient = patient.mask(blank, _strangers(text, ids, patient)).astype("str")
     elif ids.exam and ids.exam in text.columns:
         # without patients, examinations are strangers to each other
         patient = text[ids.exam].where(text[ids.exam] != "").astype("str")
@@ -66,6 +72,16 @@ def patient_days(
     codes, unique = pd.factorize(patient)
     shift = np.array([pseudonyms.day(str(key), _EPOCH) for key in unique] + [0])[codes]
     return pd.DataFrame({"patient_key": patient, "day": (since_epoch + shift).astype("Int64")}), similar_ids, counts
+
+
+def _strangers(text: pd.DataFrame, ids: EchoIdConfig, patient: "pd.Series[str]") -> "pd.Series[str]":
+    """Whose the rows without a patient id are: of their examination's patient, otherwise each of its own."""
+    alone = pd.Series([f"(row {k})" for k in range(1, len(text) + 1)], index=text.index, dtype="str")
+    if not ids.exam or ids.exam not in text.columns:
+        return alone
+    exam = text[ids.exam]
+    of_exam = patient.groupby(exam).transform("first").fillna("(examination " + exam + ")")
+    return of_exam.where(exam.ne(""), alone)
 
 
 def date_column(text: pd.DataFrame, ids: EchoIdConfig) -> str | None:

@@ -11,13 +11,15 @@ from hyperct_pipeline.labels.identifiers import hashed, study_ids
 from hyperct_pipeline.labels.named_studies import NamedStudies
 from hyperct_pipeline.labels.reading import Count
 from hyperct_pipeline.labels.source_formats import FindingsFormat
-from hyperct_pipeline.labels.tables import as_text, first_column, needed_column
+from hyperct_pipeline.labels.tables import as_text, needed_column, optional_column
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 LISTED = "on_exclusion_list"
+OF_NO_STUDY = "ids_of_no_study"
 
 
 def exclusions(
+    source: str,
     text: pd.DataFrame,
     named: NamedStudies,
     config: FindingsFormat,
@@ -26,21 +28,28 @@ def exclusions(
     min_age_years: float,
     counts: list[Count],
 ) -> NDArray[np.object_]:
-    """Why each study is excluded, several reasons joined by ";", "" where it is not; counts are added to."""
+    """Why each study is excluded, several reasons joined by ";", "" where it is not; counts are added to.
+
+    Raises:
+        LabelTableError: a column that rules studies out stands there under nearly its name.
+    """
     reasons: dict[str, NDArray[np.bool_]] = {}
     for name in config.exclude_tables:
         if name in further:
             listed, strange = _listed(name, further[name], config, pseudonyms)
             reasons[LISTED] = reasons.get(LISTED, np.zeros(len(named.keys), bool)) | named.keys.isin(listed)
             counts += [(name, "id_unreadable", strange)] if strange else []
-            counts += [(name, "ids_of_no_study", int((~listed.isin(named.keys)).sum()))] if len(listed) else []
+            counts += [(name, OF_NO_STUDY, int((~listed.isin(named.keys)).sum()))] if len(listed) else []
     columns = config.eligibility
-    if (ages := first_column(text, columns.age_years)) is not None:
+    claimed = (config.id.column, *config.ignore, *columns.names)
+    if (ages := optional_column(text, source, columns.age_years, claimed)) is not None:
         age, strange = age_in_years(ages)
         counts += [("age_years", "unreadable", strange)] if strange else []
         reasons[UNDER_AGE] = _any_row((age < min_age_years).fillna(False).to_numpy(bool), named)
     for reason, words in (columns.excluded_where or {}).items():
-        hit = excluding_words(text, words)
+        optional_column(text, source, words.names, claimed)
+        hit, strange = excluding_words(text, words)
+        counts += [(reason, "unmapped_text", strange)] if strange else []
         reasons[reason] = _any_row(hit, named)
     counts += [("studies", f"excluded_{reason}", int(hit.sum())) for reason, hit in reasons.items()]
     joined = np.full(len(named.keys), "", object)

@@ -1,6 +1,6 @@
 """Cells of a findings table: present, absent, blank or a word that stands for nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.intervals import Intervals, Reason
+from hyperct_pipeline.labels.reading import Count
+from hyperct_pipeline.labels.shown_columns import RENAMED_SIMILARITY
 from hyperct_pipeline.labels.source_formats import FindingsByLocation, FindingsFormat, FindingsWide, LocatedFinding
 from hyperct_pipeline.labels.spelling import letters, nearest_column
-from hyperct_pipeline.labels.tables import RENAMED_SIMILARITY, present_columns
+from hyperct_pipeline.labels.tables import present_columns
 from hyperct_pipeline.labels.tasks import TaskCatalogue
 
 SEPARATOR = "*"  # abnormality*location
@@ -50,7 +52,8 @@ class Cells:
             np.zeros(n, bool), np.zeros(n, bool), np.full(n, Reason.FINDING, np.int8),
         )  # fmt: skip
         blank = known.because(~(present | absent), Reason.NOT_MEASURED)
-        unmapped = blank.because(strange & ~(present | absent), Reason.UNMAPPED_TEXT)
+        # the rows of a study must agree, and a cell that cannot be read agrees with nothing
+        unmapped = blank.because(strange, Reason.UNMAPPED_TEXT)
         return unmapped.because(present & absent, Reason.SOURCE_CONFLICT)
 
 
@@ -72,40 +75,41 @@ def columns_of(
     wanted = {finding: [c for c, f in mapped.items() if f == finding] or [finding] for finding in catalogue.findings}
     if not wanted:
         return {}
-    further = [name for words in (config.eligibility.excluded_where or {}).values() for name in words.names]
-    claimed = [config.id.column, *config.ignore, *config.eligibility.age_years, *further]
+    claimed = [config.id.column, *config.ignore, *config.eligibility.names]
     return present_columns(text, source, wanted, [*claimed, *(mapped if config.columns != "auto" else ())])
 
 
 def located_cells(
     text: pd.DataFrame, source: str, config: FindingsByLocation, catalogue: TaskCatalogue
-) -> dict[str, list[Cells]]:
-    """Finding -> one `Cells`: present where any of its columns is, absent where all are.
+) -> tuple[dict[str, list[Cells]], list[Count]]:
+    """Finding -> one `Cells`: present where any of its columns is, absent where all are; and counts of strange columns.
 
     Raises:
-        LabelTableError: no column has the form `abnormality*location`, or all abnormalities of a finding are missing
-            while another has nearly the name of one.
+        LabelTableError: no column has the form `abnormality*location`, or one has nearly the name of an abnormality or
+            a location that the source maps: its positives would be lost.
     """
-    pairs = {c: tuple(c.lower().split(SEPARATOR, 1)) for c in text.columns if SEPARATOR in c and c not in config.ignore}
+    pairs = {
+        column: (word.strip(), location.strip())
+        for column in text.columns
+        if SEPARATOR in column and column not in config.ignore
+        for word, location in [column.lower().split(SEPARATOR, 1)]
+    }
     if not pairs:
         example = next(name for entry in config.findings.values() for name in entry.of)
         raise LabelTableError(
             f"Table '{source}' has no column of the form 'abnormality{SEPARATOR}location', e.g. '{example}{SEPARATOR}"
             f"lung'; it has {len(text.columns)} other columns. Is it given under the right source name?"
         )
+    strange = _strange_pairs(source, pairs, config)
     words = {word for word, _ in pairs.values()}
-    claimed = {word for entry in config.findings.values() for word in entry.of}
     found = {}
     for finding in catalogue.findings:
         entry = config.findings.get(finding)
-        if entry is None or entry.match == "unavailable":
-            continue
-        if not words & set(entry.of):
-            _refuse_renamed(source, entry, words - claimed)
+        if entry is None or entry.match == "unavailable" or not words & set(entry.of):
             continue
         names = [column for column, pair in pairs.items() if _counts(pair, entry, config.locations)]
         found[finding] = [_any_of(text, names, config)]
-    return found
+    return found, strange
 
 
 def _counts(pair: Sequence[str], entry: LocatedFinding, locations: str) -> bool:
@@ -113,12 +117,30 @@ def _counts(pair: Sequence[str], entry: LocatedFinding, locations: str) -> bool:
     return word in entry.of and (locations == "any" or not entry.at or location in entry.at)
 
 
-def _refuse_renamed(source: str, entry: LocatedFinding, unclaimed: set[str]) -> None:
-    for word in entry.of:
-        if near := nearest_column(word, sorted(unclaimed), RENAMED_SIMILARITY):
+def _strange_pairs(source: str, pairs: Mapping[str, tuple[str, str]], config: FindingsByLocation) -> list[Count]:
+    """How many columns have an abnormality or location that the source does not know; one that looks renamed stops."""
+    mapped = {word for entry in config.findings.values() for word in entry.of}
+    places = {place for entry in config.findings.values() for place in entry.at} if config.locations == "mapped" else ()
+    located = {word for entry in config.findings.values() if entry.at for word in entry.of}
+    words = {word for word, _ in pairs.values()} - mapped - set(config.other_abnormalities)
+    used = {place for word, place in pairs.values() if word in located}
+    unknown = used - set(places) - set(config.other_locations) if places else set()
+    _refuse_renamed(source, words, mapped, f"{{}}{SEPARATOR}...")
+    _refuse_renamed(source, unknown, places, f"...{SEPARATOR}{{}}")
+    counts = {
+        "unknown_abnormality": sum(word in words for word, _ in pairs.values()),
+        "unknown_location": sum(word in located and place in unknown for word, place in pairs.values()),
+    }
+    return [("columns", reason, count) for reason, count in counts.items() if count]
+
+
+def _refuse_renamed(source: str, strange: Iterable[str], known: Collection[str], form: str) -> None:
+    for name in sorted(strange):
+        if meant := nearest_column(name, sorted(known), RENAMED_SIMILARITY):
             raise LabelTableError(
-                f"Table '{source}' has no column '{word}{SEPARATOR}...'; nearest: '{near}{SEPARATOR}...'. Rename it, "
-                "or add the spelling to the source in parameters_sources.yml."
+                f"Table '{source}' has no column '{form.format(meant)}'; nearest: '{form.format(name)}'. "
+                "Rename it, or add the spelling to the source in parameters_sources.yml: to the finding, or to "
+                "`other_abnormalities` or `other_locations` where it is something else."
             )
 
 

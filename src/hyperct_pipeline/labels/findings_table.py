@@ -10,7 +10,7 @@ from hyperct_pipeline.labels.finding_cells import Cells, auto_columns, columns_o
 from hyperct_pipeline.labels.identifiers import hashed, similar
 from hyperct_pipeline.labels.intervals import Intervals, Reason, agreed
 from hyperct_pipeline.labels.named_studies import NamedStudies, named_studies, study_rows
-from hyperct_pipeline.labels.reading import Reading, unusable
+from hyperct_pipeline.labels.reading import Count, Reading, unusable
 from hyperct_pipeline.labels.source_formats import FindingsByLocation, FindingsFormat
 from hyperct_pipeline.labels.tables import as_text
 from hyperct_pipeline.labels.tasks import TaskCatalogue
@@ -47,9 +47,10 @@ def read_findings(
     text, given = as_text(table, source), further or {}
     named, counts = named_studies(source, text, config, given, pseudonyms, need_ids)
     rows = study_rows(source, named, config, pseudonyms)
-    exclusion = exclusions(text, named, config, given, pseudonyms, min_age_years, counts)
+    exclusion = exclusions(source, text, named, config, given, pseudonyms, min_age_years, counts)
     values, words = {}, []
-    cells = _cells(source, text, config, catalogue)
+    cells, strange = _cells(source, text, config, catalogue)
+    counts += strange
     who = (rows["patient_key"].fillna(rows["study_key"])).to_numpy(object)[named.codes]
     vocabulary = (*config.present, *config.absent, *config.unknown)
     for finding, columns in cells.items():
@@ -67,11 +68,11 @@ def read_findings(
 
 def _cells(
     source: str, text: pd.DataFrame, config: FindingsFormat, catalogue: TaskCatalogue
-) -> Mapping[str, list[Cells]]:
+) -> tuple[Mapping[str, list[Cells]], list[Count]]:
     if isinstance(config, FindingsByLocation):
         return located_cells(text, source, config, catalogue)
     columns = columns_of(text, source, config, catalogue, auto_columns(text, config))
-    return {finding: [Cells.of(text[name], config) for name in names] for finding, names in columns.items()}
+    return {finding: [Cells.of(text[name], config) for name in names] for finding, names in columns.items()}, []
 
 
 def _of_studies(columns: list[Cells], named: NamedStudies) -> Intervals:

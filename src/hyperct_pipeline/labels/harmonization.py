@@ -17,8 +17,8 @@ from hyperct_pipeline.labels.reading import warn_of
 from hyperct_pipeline.labels.rules import Truth, evaluate
 from hyperct_pipeline.labels.similar_ids import warn_of_similar_ids
 from hyperct_pipeline.labels.source_tables import ct_studies, read_source
-from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_sources
-from hyperct_pipeline.labels.tasks import Task, TaskCatalogue, TaskCatalogueConfig, load_catalogue
+from hyperct_pipeline.labels.sources import LabelSourcesConfig, load_definitions
+from hyperct_pipeline.labels.tasks import Task, TaskCatalogue, TaskCatalogueConfig
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ def harmonize(
         One row per study and task of the catalogue: study_key, task, label (Int8: 1, 0, missing), reason, rule_id,
         definition_set, evidence (the numbers behind it, "" where unknown), source, echo_gap_days (Int64). Studies are
         numbered "1", "2", ... in the order in which the table (with linkage: the CT table) first names them;
-        identifiers never come out. Without an id column every row is a study; without linkage an echo examination
-        is one, and rows of one patient and day are one examination.
+        identifiers never come out. Without an id column every row is a study, and so is a row whose id is blank;
+        without linkage an echo examination is one, and rows of one patient and day are one examination.
 
     Raises:
         LabelTableError: unknown source, or a table lacks what its source declares.
@@ -80,8 +80,7 @@ def harmonize(
     Example:
         >>> harmonize("hyperct_wide", {"echo": pd.DataFrame({"ECHO_lvef_value": ["45%"]})}, catalogue, sources)
     """
-    catalogue = load_catalogue(catalogue)
-    formats = load_sources(sources, catalogue)
+    catalogue, formats = load_definitions(catalogue, sources)
     linkage = None if linkage is None else load_linkage(linkage)
     # ids only need to be told apart here, and the keys are replaced by numbers below
     pseudonyms = Pseudonyms(DEMO_SECRET)

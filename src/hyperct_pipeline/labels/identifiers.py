@@ -21,6 +21,9 @@ _UNUSABLE = {
     "id_names_nobody": re.compile(_NOBODY, re.IGNORECASE),
 }
 WRITTEN_AS_DECIMAL = "id_written_as_decimal"
+WITHOUT_ID = "id_blank_taken_as_own_study"
+# Counts of rows that are used all the same.
+USED_ALL_THE_SAME = (WRITTEN_AS_DECIMAL, WITHOUT_ID)
 _DECIMAL = r"^(\d+)\.0+$"
 
 
@@ -46,7 +49,8 @@ def hashed(texts: "pd.Series[str]", key: Callable[[str], str]) -> "pd.Series[str
     """Each text as its key, null where blank; every distinct text is hashed once."""
     codes, unique = pd.factorize(texts.str.strip(" \t\r\n\0"))
     keys = pd.array([key(str(text)) if text else None for text in unique], dtype="str")
-    return pd.Series(keys.take(np.asarray(codes)), index=texts.index, dtype="str")
+    # code -1 is a missing text
+    return pd.Series(keys.take(np.asarray(codes), allow_fill=True), index=texts.index, dtype="str")
 
 
 def patient_keys(ids: "pd.Series[str]", pseudonyms: Pseudonyms, issuer: str = "") -> "pd.Series[str]":

@@ -92,6 +92,11 @@ class Intervals:
             np.where(mask, self.reason, other.reason).astype(np.int8),
         )  # fmt: skip
 
+    def replaced(self, rows: NDArray[np.bool_], others: "Intervals") -> "Intervals":
+        """The others, in order, at the rows where the mask is true; own rows elsewhere."""
+        place = np.cumsum(rows) - 1
+        return others.take(np.maximum(place, 0)).where(rows, self) if rows.any() else self
+
     def because(self, mask: NDArray[np.bool_], reason: Reason) -> "Intervals":
         """Nothing known any more where the mask is true, for the given reason."""
         return Intervals.unknown(len(self), reason).where(mask, self)

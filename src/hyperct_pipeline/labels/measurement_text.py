@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from hyperct_pipeline.labels.quantities import Quantity, unit_factor
+from hyperct_pipeline.labels.remarks import Remarks
 
 # An "about 45" was read by eye; interobserver variation of such readings is no better than this.
 APPROXIMATE_RELATIVE = 0.05
@@ -15,6 +16,9 @@ CELL_UNITS: Mapping[str, str] = {
     "cm2": "cm**2", "ml": "mL", "cc": "mL", "l": "L", "dl": "dL", "ml/m2": "mL/m**2", "ml/m^2": "mL/m**2",
     "ml/m**2": "mL/m**2", "cc/m2": "mL/m**2",
 }  # fmt: skip
+# In a column of units, beside those above.
+_DIMENSIONLESS = ("1", "ratio", "unitless", "dimensionless")
+_NO_UNIT = ("", "nan", "none", "null", "na", "n/a", "<na>", ".", "-")
 _REPLACED = str.maketrans(
     {
         "–": "-",
@@ -46,11 +50,15 @@ _BOUND = re.compile(rf"(?P<sign><=|>=|<|>|{'|'.join(_BOUND_WORDS)})\s*{_ONE}")
 _POINT = re.compile(rf"(?P<minus>-?)\+?{_ONE}")
 _RANGE = re.compile(rf"(?P<a>{_NUMBER})\s*(?P<u>%|[a-z][a-z0-9/*^ ]*?)?\s*(?:-|to){_TWO}")
 _PLUS_MINUS = re.compile(rf"{_ONE}\s*\+/-{_TWO}")
-_APPROXIMATELY = re.compile(r"(?:~|approx(?:imately|\.)?|about|around|circa|ca\.?|est(?:imated|\.)?)\s*(?P<rest>.*)")
-# "mildly reduced (45%)" and "45% (visual estimate)": a number on one side of the bracket only
-_INSIDE = re.compile(r"[^\d()]*\((?P<rest>[^()]*\d[^()]*)\)")
-_BEFORE = re.compile(r"(?P<rest>[^()]*\d[^()]*?)\s*\([^\d()]*\)")
+# whole words only: "cannot" and "established" are no estimates
+_APPROXIMATELY = re.compile(
+    r"(?:~|(?:approx(?:imately|\.)?|about|around|circa|ca\.?|est(?:imated|\.)?)(?![a-z]))\s*(?P<rest>.*)"
+)
+# "6.2 cm (62 mm)": the same thing in two units
+_TWICE = re.compile(r"(?P<rest>[^()]*\d[^()]*?)\s*\((?P<again>[^()]*\d[^()]*)\)")
+SAME_VALUE_RELATIVE = 1e-6
 
+NO_REMARKS = Remarks()
 Bounds = tuple[float, float, bool, bool]  # low, high, low_open, high_open
 Scale = Callable[[str | None], float | None]  # unit of a cell -> factor to the canonical unit; None: does not fit
 
@@ -84,8 +92,26 @@ def column_scale(quantity: Quantity, column_unit: str) -> Scale:
     return factor
 
 
-def bounds_of(text: str, scale: Scale) -> Bounds | None:
-    """The interval a text stands for, in canonical units; None where it is no number in any known form."""
+def stated_unit(cell: str) -> str | None:
+    """The unit in a cell of a column of units, as pint spells it; None where the cell states none.
+
+    A spelling that is not known comes back as it is: no number fits it, so what it belongs to stays unread.
+    """
+    written = normal_text(cell)
+    if written in _NO_UNIT:
+        return None
+    return "1" if written in _DIMENSIONLESS else CELL_UNITS.get(written.replace(" ", ""), f"?{written}")
+
+
+def bounds_of(text: str, scale: Scale, remarks: Remarks = NO_REMARKS) -> Bounds | None:
+    """The interval a text stands for, in canonical units; None where it is no number in any known form.
+
+    Args:
+        text: as `normal_text` gives it.
+        scale: its units.
+        remarks: words that may stand beside the number.
+    """
+    text = remarks.removed(text)
     for pattern, read in _FORMS:
         if match := pattern.fullmatch(text):
             return read(match, scale)
@@ -97,8 +123,17 @@ def _approximate(match: re.Match[str], scale: Scale) -> Bounds | None:
     return inner and (inner[0] * (1 - APPROXIMATE_RELATIVE), inner[1] * (1 + APPROXIMATE_RELATIVE), *inner[2:])
 
 
-def _bracketed(match: re.Match[str], scale: Scale) -> Bounds | None:
-    return bounds_of(match["rest"].strip(), scale)
+def _twice(match: re.Match[str], scale: Scale) -> Bounds | None:
+    """Both texts name their unit and mean the same; a bare number in a bracket may be a footnote or a year."""
+
+    def with_unit(unit: str | None) -> float | None:
+        return None if unit is None else scale(unit)
+
+    first, again = (bounds_of(match[part].strip(), with_unit) for part in ("rest", "again"))
+    if first is None or again is None or first[2:] != again[2:]:
+        return None
+    same = all(math.isclose(a, b, rel_tol=SAME_VALUE_RELATIVE) for a, b in zip(first[:2], again[:2], strict=True))
+    return first if same else None
 
 
 def _one_sided(match: re.Match[str], scale: Scale) -> Bounds | None:
@@ -136,7 +171,7 @@ def _pair(match: re.Match[str], scale: Scale) -> tuple[float, float] | None:
 
 # A range goes before a point, in whose unit "to 60" could hide.
 _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Scale], Bounds | None]], ...] = (
-    (_APPROXIMATELY, _approximate), (_INSIDE, _bracketed), (_BEFORE, _bracketed), (_BOUND, _one_sided),
+    (_TWICE, _twice), (_APPROXIMATELY, _approximate), (_BOUND, _one_sided),
     (_PLUS_MINUS, _plus_minus), (_RANGE, _range), (_POINT, _point),
 )  # fmt: skip
 

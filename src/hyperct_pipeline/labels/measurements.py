@@ -49,13 +49,14 @@ def read_numbers(
     """
     sentinels = {plain(word) for word in missing}
     known = {plain(word): value for word, value in (words or {}).items()}
+    scale, remarks = column_scale(quantity, unit), quantity.remarks
 
     def read(text: str) -> Row:
         meant = known.get(plain(text), text)
         if meant is None or plain(meant) in sentinels:
             return _nothing(Reason.NOT_MEASURED)
         text = meant
-        bounds = bounds_of(normal_text(text, decimal_comma), column_scale(quantity, unit))
+        bounds = bounds_of(normal_text(text, decimal_comma), scale, remarks)
         return _nothing(Reason.UNMAPPED_TEXT) if bounds is None else _plausible(bounds, quantity)
 
     return _spread(cells, read)
@@ -101,7 +102,7 @@ def likely_unit(text: str, quantity: Quantity, unit: str, decimal_comma: bool = 
     for other in _units_like(str(quantity.unit)):
         if other == unit:
             continue
-        bounds = bounds_of(normal, bare_scale(unit_factor(other, str(quantity.unit))))
+        bounds = bounds_of(normal, bare_scale(unit_factor(other, str(quantity.unit))), quantity.remarks)
         if bounds is not None and _plausible(bounds, quantity)[4] == Reason.MEASURED:
             return other
     return None

@@ -8,11 +8,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hyperct_pipeline.errors import LeakageError
-from hyperct_pipeline.labels.identifiers import WRITTEN_AS_DECIMAL, hashed, patient_keys, study_ids, trusted
+from hyperct_pipeline.labels.identifiers import USED_ALL_THE_SAME, WITHOUT_ID, hashed, patient_keys, study_ids, trusted
 from hyperct_pipeline.labels.reading import Count
+from hyperct_pipeline.labels.shown_columns import RENAMED_SIMILARITY
 from hyperct_pipeline.labels.source_formats import FindingsFormat
 from hyperct_pipeline.labels.spelling import nearest_column
-from hyperct_pipeline.labels.tables import RENAMED_SIMILARITY, as_text, needed_column
+from hyperct_pipeline.labels.tables import as_text, needed_column
 from hyperct_pipeline.pseudonyms import Pseudonyms
 
 
@@ -44,6 +45,10 @@ def named_studies(
         ids, counts = study_ids(needed_column(text, source, config.id.column), config.id)
     else:
         ids, counts = pd.DataFrame({"study": [str(k) for k in range(1, len(text) + 1)], "patient": "", "split": ""}), []
+    blank = text[config.id.column].eq("") if config.id.column in text.columns else pd.Series(False, index=text.index)
+    if not need_ids and blank.any():
+        counts = [*counts, ("rows", WITHOUT_ID, int(blank.sum()))]
+        ids["study"] = ids["study"].mask(blank, pd.Series([f"(row {k})" for k in range(1, len(text) + 1)], dtype="str"))
     if config.id.patient and config.id.patient in text.columns:
         ids["patient"], patient_counts = trusted(text[config.id.patient])
     elif config.id.patient_from and config.id.patient_from.table in further:
@@ -51,7 +56,7 @@ def named_studies(
     rows = ids["study"].ne("").to_numpy()
     # by key, not by text: spellings that differ by case alone are one study
     codes, keys = pd.factorize(hashed(ids["study"][rows], pseudonyms.study_key))
-    explained = sum(count for _, reason, count in counts if reason != WRITTEN_AS_DECIMAL)
+    explained = sum(count for _, reason, count in counts if reason not in USED_ALL_THE_SAME)
     counted = [
         ("rows", "in", len(text)), *counts, ("rows", "id_blank", int((~rows).sum()) - explained), *patient_counts,
         ("rows", "repeated_study", int(rows.sum()) - len(keys)),

@@ -44,10 +44,13 @@ def pair(studies: pd.DataFrame, echo: Reading, config: LinkageConfig) -> tuple[d
 
     Returns:
         Quantity -> intervals, one per study, with reason `outside_window` where the value exists only outside the
-        window, otherwise the most telling reason of the examinations inside it; and quantity -> days from CT to
+        window, otherwise the most telling reason of the examinations inside it (`excluded` where only one that does
+        not count, such as a stress echo, has the value); and quantity -> days from CT to
         echo, shape (n_studies,), NaN where there is no value.
     """
     pairs = _pairs(studies, echo.rows, config)
+    barred = _pairs(studies, echo.rows.assign(excluded=~echo.rows["excluded"]), config)
+    barred = barred[barred["inside"]]
     n = len(studies)
     values, gaps = {}, {}
     for name, intervals in echo.intervals.items():
@@ -55,7 +58,11 @@ def pair(studies: pd.DataFrame, echo: Reading, config: LinkageConfig) -> tuple[d
             values[name] = _of_patient(studies, echo.rows, intervals)
             gaps[name] = np.full(n, np.nan)
         else:
-            values[name], gaps[name] = _nearest(pairs, intervals, n)
+            nearest, gaps[name] = _nearest(pairs, intervals, n)
+            only_barred = np.zeros(n, bool)
+            only_barred[barred["study"][intervals.has_value[barred["exam"]]]] = True
+            only_barred &= (nearest.reason == Reason.NOT_MEASURED) & ~nearest.has_value
+            values[name] = nearest.because(only_barred, Reason.EXCLUDED)
     return values, gaps
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from hyperct_pipeline.labels.remarks import Remarks
+
 # Names, small whole powers, products and quotients: nothing else of what a unit parser could be made to compute.
 _UNIT_NAME = r"(?:1|%|[a-zA-Zµ]+(?:(?:\*\*|\^)[1-9])?)"
 _UNIT = re.compile(rf"{_UNIT_NAME}(?:\s*[*/]\s*{_UNIT_NAME})*")
@@ -28,8 +30,19 @@ class Quantity:
     valid: tuple[float, float] | None = None  # plausible range, canonical unit; outside is unknown
     resolution: float | None = None  # canonical unit; values are rounded to it before any rule sees them
     label: str = ""  # readable name
+    # lower case; with any other word beside a number, the cell is not read as a measurement
+    abbreviations: tuple[str, ...] = ()  # "lvef" in "LVEF: 45%"
+    grade_words: tuple[str, ...] = ()  # "mildly", "reduced" in "mildly reduced (45%)"
+    method_words: tuple[str, ...] = ()  # "visual" in "45% (visual)"
     levels: tuple[str, ...] = ()  # of a grade: from best to worst
     groups: dict[str, tuple[str, ...]] | None = None  # name of a group -> its levels
+
+    @property
+    def remarks(self) -> Remarks:
+        """Words that may stand beside its numbers."""
+        return Remarks(
+            *(frozenset(map(str.lower, w)) for w in (self.abbreviations, self.grade_words, self.method_words))
+        )
 
     def problems(self) -> list[str]:
         """What is missing or impossible in this entry, in words; empty when it is sound."""

@@ -34,6 +34,8 @@ def parse_rule(written: str | Mapping[str, Any], task_id: str, quantities: Mappi
         female, male = (parse_rule(written[sex], task_id, quantities) for sex in SEXES)
         _sex_quantity(quantities)
         return BySex(female, male)
+    if "by" in keys:
+        raise ValueError(_by_problem(written))
     if keys in ({"any_of"}, {"all_of"}):
         (form, parts), *_ = written.items()
         if not isinstance(parts, Sequence) or isinstance(parts, str) or not parts:
@@ -41,6 +43,17 @@ def parse_rule(written: str | Mapping[str, Any], task_id: str, quantities: Mappi
         rules = tuple(parse_rule(part, task_id, quantities) for part in parts)
         return AnyOf(rules) if form == "any_of" else AllOf(rules)
     raise ValueError(f"a rule is one of {FORMS}; found the keys {sorted(keys)}")
+
+
+def _by_problem(written: Mapping[str, Any]) -> str:
+    if written["by"] != "sex":
+        return f"by: '{written['by']}' is unknown; rules can differ by sex alone"
+    missing = [sex for sex in SEXES if sex not in written]
+    further = sorted(str(key) for key in set(written) - {"by", *SEXES})
+    said = [f"{', '.join(missing)} is missing"] if missing else []
+    return (
+        f"by: sex needs a rule under F and one under M; {'; '.join([*said, *(f'{k!r} is neither' for k in further)])}"
+    )
 
 
 def rule_words(rule: Rule, quantities: Mapping[str, Quantity]) -> str:

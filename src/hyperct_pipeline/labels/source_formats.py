@@ -1,8 +1,9 @@
 """How each file spells things: column names, units, vocabularies, identifiers. One class per form of table."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 # What a study may be called in a table. volume_name: the stem stands in for the StudyInstanceUID (NIfTI cohorts).
@@ -10,6 +11,14 @@ StudyIdType = Literal["accession_number", "volume_name", "study_instance_uid"]
 Grade = Literal["exact", "approximate", "unavailable"]
 SPLITS = ("train", "validation", "test")
 _STRICT = ConfigDict(extra="forbid")
+
+
+def _plain_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(re.sub(r"^(-?\d+)\.0+$", r"\1", word.strip().lower()) for word in words)
+
+
+# Compared with lower-case cells, in which 1.0 stands as 1.
+Words = Annotated[tuple[str, ...], AfterValidator(_plain_words)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -37,7 +46,9 @@ class WordsColumn:
     """Columns that rule a study out when a cell holds one of these words."""
 
     names: tuple[str, ...]
-    words: tuple[str, ...]  # lower case
+    words: Words
+    # words that leave a study in, lower case; anything else leaves it in too, but is counted and warned of
+    other_words: Words = ("", "0", "false", "no", "none", "nan", "na", "n/a", "unknown")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -46,6 +57,11 @@ class EligibilityColumns:
 
     age_years: tuple[str, ...] = ()  # "17", "017Y" or "11M"
     excluded_where: dict[str, WordsColumn] | None = None  # reason -> columns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All spellings of its columns."""
+        return (*self.age_years, *(name for words in (self.excluded_where or {}).values() for name in words.names))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -73,9 +89,9 @@ class ColumnConfig:
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class _Findings:
     id: StudyIdConfig
-    present: tuple[str, ...] = ("1", "true", "yes")  # cell texts, lower case; 1.0 counts as 1
-    absent: tuple[str, ...] = ("0", "false", "no")
-    unknown: tuple[str, ...] = ("",)  # anything else is unknown too, but counted as unmapped text
+    present: Words = ("1", "true", "yes")  # cell texts; case does not matter, 1.0 counts as 1
+    absent: Words = ("0", "false", "no")
+    unknown: Words = ("",)  # anything else is unknown too, but counted as unmapped text
     issuer: str = ""  # IssuerOfPatientID of the patient ids, where the archive states one
     exclude_tables: tuple[str, ...] = ()  # tables whose ids are excluded, same id column
     eligibility: EligibilityColumns = Field(default_factory=EligibilityColumns)
@@ -99,8 +115,8 @@ class LocatedFinding:
     """Which abnormalities at which locations make up a finding."""
 
     match: Grade  # how well they stand for it; unavailable: no label, whatever the table says
-    of: tuple[str, ...] = ()
-    at: tuple[str, ...] = ()  # empty: anywhere
+    of: Words = ()
+    at: Words = ()  # empty: anywhere
     note: str = ""  # why it is approximate or unavailable
 
 
@@ -115,6 +131,9 @@ class FindingsByLocation(_Findings):
     kind: Literal["findings_by_location"]
     findings: dict[str, LocatedFinding]
     locations: Literal["mapped", "any"] = "mapped"  # any: `at` is not heeded, as in the literature
+    # what the table names besides, lower case: a name in neither place that looks like a mapped one is an error
+    other_abnormalities: Words = ()
+    other_locations: Words = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -122,8 +141,8 @@ class _Echo:
     columns: dict[str, ColumnConfig]  # quantity -> its columns
     id: EchoIdConfig = Field(default_factory=EchoIdConfig)
     issuer: str = ""  # IssuerOfPatientID of the patient ids, where the archive states one
-    use_study_types: tuple[str, ...] = ("tte",)  # resting examinations, lower case; others are excluded
-    missing: tuple[str, ...] = ("",)  # cell texts and numbers that stand for "not measured", lower case
+    use_study_types: Words = ("tte",)  # resting examinations, lower case; others are excluded
+    missing: Words = ("",)  # cell texts and numbers that stand for "not measured", lower case
     decimal_comma: bool = False  # "5,3" means 5.3
     ignore: tuple[str, ...] = ()  # columns that look like ours and are not
     precedence: int = 10

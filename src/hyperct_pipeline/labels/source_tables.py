@@ -1,5 +1,6 @@
 """Which of the given tables belongs to a source, and what it says; a foreign table is named for what it is."""
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,6 +32,7 @@ from hyperct_pipeline.pseudonyms import Pseudonyms
 
 CT_IDS = EchoIdConfig(patient="patient_id", date=("date",))
 CT_STUDY = "study_id"
+_CELL = re.compile(r"\d[\d\s.,:/T-]*")  # a number or a date in place of a name
 
 
 def read_source(
@@ -84,6 +86,11 @@ def _refuse_foreign(source: str, table: pd.DataFrame, sources: LabelSourcesConfi
     found = {name: _recognised(table, names, config, catalogue) for name, config in sources.sources.items()}
     if found[source]:
         return
+    if cells := sum(1 for name in names if _CELL.fullmatch(name)):
+        raise LabelTableError(
+            f"The table given as source '{source}' has none of its columns, and {cells} of its {len(names)} names of "
+            "columns are numbers or dates: the header line is missing. Export it again with one."
+        )
     best = max(found, key=lambda name: found[name])
     if found[best]:
         same = [name for name, count in found.items() if count == found[best]]
@@ -110,5 +117,5 @@ def _recognised(
         if not {config.measurement, config.result} <= columns:
             return 0
         measured = as_text(table.iloc[:, [given.index(config.measurement)]], config.measurement).iloc[:, 0]
-        return int(np.isin(measured.str.lower().unique(), list(names)).sum())
+        return int(np.isin(measured.str.lower().unique(), [name.lower() for name in names]).sum())
     return len(columns & names)

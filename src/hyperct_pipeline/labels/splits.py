@@ -34,6 +34,7 @@ class SplitConfig:
 
 
 ASSIGNMENT_COLUMNS = ("patient_key", "split", "seed", "validation_fraction")
+_SETTINGS = ["seed", "validation_fraction"]
 
 
 def assign_splits(
@@ -69,16 +70,24 @@ def assign_splits(
     return split.rename("split")
 
 
-def split_assignments(index: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
-    """Who was divided into train and validation under which settings, columns `ASSIGNMENT_COLUMNS`, one row a patient.
+def split_assignments(index: pd.DataFrame, config: SplitConfig, earlier: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Who was divided into train and validation under which settings, columns `ASSIGNMENT_COLUMNS`.
+
+    Whoever was ever divided stays listed, also a patient who is not in the tables of this run and whoever was divided
+    under other settings: he may come back.
 
     Args:
         index: patient_key, cohort, split.
         config: the settings.
+        earlier: what an earlier run gave; None or empty: nothing.
     """
     divided = index[index["cohort"].isin(config.cohorts) & index["split"].isin(["train", "validation"])]
-    table = divided[["patient_key", "split"]].dropna().drop_duplicates("patient_key").sort_values("patient_key")
-    return table.assign(seed=config.seed, validation_fraction=config.validation_fraction).reset_index(drop=True)
+    table = divided[["patient_key", "split"]].dropna().drop_duplicates("patient_key")
+    table = table.assign(seed=config.seed, validation_fraction=config.validation_fraction)
+    if earlier is not None and len(earlier):
+        table = pd.concat([table, earlier[list(ASSIGNMENT_COLUMNS)]], ignore_index=True)
+    table = table.drop_duplicates(["patient_key", *_SETTINGS])  # of two the one of this run
+    return table.sort_values(["patient_key", *_SETTINGS], ignore_index=True)
 
 
 def _kept(earlier: pd.DataFrame | None, config: SplitConfig) -> "pd.Series[str]":
@@ -86,8 +95,9 @@ def _kept(earlier: pd.DataFrame | None, config: SplitConfig) -> "pd.Series[str]"
     if earlier is None or earlier.empty:
         return pd.Series(dtype="str")
     same = (earlier["seed"] == config.seed) & (earlier["validation_fraction"] == config.validation_fraction)
-    if not same.all():
-        logger.info("The settings of the splits have changed: %d patients are divided anew", int((~same).sum()))
+    anew = earlier["patient_key"][~earlier["patient_key"].isin(earlier["patient_key"][same])].nunique()
+    if anew:
+        logger.info("The settings of the splits have changed: %d patients are divided anew", anew)
     return earlier[same].set_index("patient_key")["split"]
 
 
@@ -154,6 +164,10 @@ def _validation_rows(matrix: NDArray[np.bool_], share: float, seed: int) -> NDAr
     n_validation = round(share * len(matrix))
     if n_validation in (0, len(matrix)):
         return chosen if n_validation == 0 else ~chosen
+    if not matrix.any():
+        # nothing is known of anybody: there is nothing to balance
+        chosen[np.random.default_rng(seed).permutation(len(matrix))[:n_validation]] = True
+        return chosen
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=n_validation / len(matrix), random_state=seed)
     # labels that nobody has would only dilute the draw; a column of ones keeps a matrix without labels divisible
     used = np.column_stack([matrix[:, matrix.any(axis=0)], np.ones(len(matrix), bool)])

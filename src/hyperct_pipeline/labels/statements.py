@@ -1,5 +1,6 @@
 """What each source says about each study, on one common list of studies."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -7,13 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hyperct_pipeline.labels.agreement import agreed_sex
+from hyperct_pipeline.labels.agreement import agreed_sex, sex_conflicts
 from hyperct_pipeline.labels.harmonization import Observed
 from hyperct_pipeline.labels.intervals import Intervals, Reason
 from hyperct_pipeline.labels.pairing import LinkageConfig, pair
 from hyperct_pipeline.labels.reading import Reading
 from hyperct_pipeline.labels.source_formats import EchoLong, EchoWide
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,12 @@ def statements(
             said[reading.source] = row >= 0
             stated[reading.source] = Observed(studies["study_key"], aligned, {}, nothing)
     named = [s for o in stated.values() if "sex" in o.intervals for s in _sex_names(o.intervals["sex"])]
-    studies = studies.assign(sex=agreed_sex(studies["cohort_sex"], *named, studies["sex"]))
-    sex = _sex_levels(studies["sex"])
+    said_sex = (studies["cohort_sex"], *named, studies["sex"])
+    contradicted = sex_conflicts(*said_sex)
+    if contradicted.any():
+        logger.warning("The sex of %d studies is contradicted, and taken as unknown", contradicted.sum())
+    studies = studies.assign(sex=agreed_sex(*said_sex))
+    sex = _sex_levels(studies["sex"]).because(contradicted, Reason.SOURCE_CONFLICT)
     return studies, [
         Statement(
             reading,

@@ -152,7 +152,7 @@ def _as_studies(reading: Reading, pseudonyms: Pseudonyms) -> pd.DataFrame:
         + "|"
         + rows["patient_key"]
         + "|"
-        + rows["day"].astype("str")
+        + rows["day"].astype("str").fillna("undated")
         + "|"
         + rows["excluded"].astype("str")
     )

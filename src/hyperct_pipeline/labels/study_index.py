@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.agreement import agreed_age
 from hyperct_pipeline.labels.eligibility import EligibilityConfig, eligibility_table
+from hyperct_pipeline.labels.exclusions import OF_NO_STUDY
 from hyperct_pipeline.labels.flips import definition_flips
 from hyperct_pipeline.labels.harmonization import int8
 from hyperct_pipeline.labels.intervals import REASON_TEXTS
@@ -168,9 +170,25 @@ def _read_all(
         read_source(name, {**further, name: tables[name]}, sources, catalogue, pseudonyms, min_age_years=age)
         for name in own
     ]
+    readings = _count_listed_once(readings)
     for reading in readings:
         warn_of(reading)
     return readings
+
+
+def _count_listed_once(readings: Sequence[Reading]) -> list[Reading]:
+    """Ids of an exclusion list that name no study are those that the source which knows most of them does not know."""
+    least: dict[str, int] = {}
+    for reading in readings:
+        for item, reason, count in reading.counts:
+            if reason == OF_NO_STUDY:
+                least[item] = min(count, least.get(item, count))
+
+    def kept(entry: Count) -> bool:
+        # the first source with that count keeps it
+        return entry[1] != OF_NO_STUDY or (entry[2] == least.get(entry[0]) and least.pop(entry[0]) is not None)
+
+    return [replace(reading, counts=tuple(entry for entry in reading.counts if kept(entry))) for reading in readings]
 
 
 def _index(

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.labels.shown_columns import RENAMED_SIMILARITY, doubled_columns, may_be_shown, shown_column
 from hyperct_pipeline.labels.spelling import nearest_column
 
-# A column that nobody claims and that looks this much like a missing one was most likely renamed.
-RENAMED_SIMILARITY = 0.8
 _MARK = "\ufeff"
 
 
@@ -44,7 +43,9 @@ def column_names(table: pd.DataFrame, name: str) -> list[str]:
         c for c in counts if c and (counts[c] > 1 or ((first := re.sub(r"\.\d+$", "", c)) != c and first in counts))
     }
     if doubled:
-        raise LabelTableError(f"Table '{name}': the columns {sorted(doubled)} stand twice; keep one of each.")
+        raise LabelTableError(
+            f"Table '{name}': the columns {doubled_columns(doubled, columns)} stand twice; keep one of each."
+        )
     return columns
 
 
@@ -66,7 +67,7 @@ def needed_column(table: pd.DataFrame, name: str, column: str) -> "pd.Series[str
         LabelTableError: it is not there; names table, column and the nearest spelling.
     """
     if column not in table.columns:
-        raise LabelTableError(f"Table '{name}' has no column '{column}'{_like(column, table.columns)}.")
+        raise LabelTableError(f"Table '{name}' has no column '{column}'{_like(column, table.columns)}")
     return table[column]
 
 
@@ -95,24 +96,48 @@ def present_columns(
         for spelling in spellings:
             if near := nearest_column(spelling, unclaimed, RENAMED_SIMILARITY):
                 raise LabelTableError(
-                    f"Table '{name}' has no column '{spelling}' (for {key}); nearest: '{near}'. Rename it, add the "
-                    "spelling to the source in parameters_sources.yml, or list it there under `ignore`."
+                    f"Table '{name}' has no column '{spelling}' (for {key}); nearest: "
+                    f"{shown_column(near, list(table.columns), spellings)}. Rename it, add the spelling to the "
+                    "source in parameters_sources.yml, or list it there under `ignore`."
                 )
     if len(missing) == len(wanted):
         first = next(iter(wanted.values()))[0]
         raise LabelTableError(
             f"Table '{name}' has none of the columns its source declares, e.g. '{first}'"
-            f"{_like(first, table.columns)}. Is it given under the right source name?"
+            f"{_like(first, table.columns)} Is it given under the right source name?"
         )
     return {key: columns for key, columns in found.items() if columns}
 
 
-def first_column(table: pd.DataFrame, names: Sequence[str]) -> "pd.Series[str] | None":
-    """The first of the columns that the table has."""
-    return next((table[name] for name in names if name in table.columns), None)
+def optional_column(
+    table: pd.DataFrame, name: str, spellings: Sequence[str], claimed: Iterable[str] = ()
+) -> "pd.Series[str] | None":
+    """The first of the spellings that the table has, None where it has none.
+
+    Args:
+        table: the table.
+        name: its name for messages.
+        spellings: of the column.
+        claimed: columns that have another use, or that the source says to ignore.
+
+    Raises:
+        LabelTableError: it is missing while an unclaimed column has nearly its name.
+    """
+    if (found := next((s for s in spellings if s in table.columns), None)) is not None:
+        return table[found]
+    taken = set(claimed)
+    unclaimed = [column for column in table.columns if column not in taken]
+    for spelling in spellings:
+        if near := nearest_column(spelling, unclaimed, RENAMED_SIMILARITY):
+            raise LabelTableError(
+                f"Table '{name}' has no column '{spelling}'; nearest: "
+                f"{shown_column(near, list(table.columns), spellings)}. Rename it, add the spelling to the source in "
+                "parameters_sources.yml, or list it there under `ignore`."
+            )
+    return None
 
 
 def _like(column: str, columns: Iterable[str]) -> str:
     known = list(columns)
-    near = nearest_column(column, known, 0.4)
-    return f"; nearest: '{near}'" if near else f"; it has {len(known)} other columns"
+    near = nearest_column(column, [name for name in known if may_be_shown(name, [column])], 0.4)
+    return f"; nearest: '{near}'." if near else f"; it has {len(known)} other columns. Does it have a header line?"

@@ -1,12 +1,12 @@
 """The task catalogue: what each label means, read from configuration and checked as a whole before any use."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, fields, replace
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.errors import ConfigError
@@ -14,6 +14,7 @@ from hyperct_pipeline.labels.quantities import Quantity, ratio_factor
 from hyperct_pipeline.labels.rule_text import parse_rule
 from hyperct_pipeline.labels.rules import FindingPresent, OrRule, Rule, inputs
 from hyperct_pipeline.labels.spelling import nearest
+from hyperct_pipeline.labels.valid_part import Loc, ValidPart, valid_part
 
 Group = Literal["radiological", "cardiac"]
 _RATIO = re.compile(r"^(\w+) / (\w+)$")
@@ -141,13 +142,50 @@ def load_catalogue(config: "TaskCatalogueConfig | TaskCatalogue | Mapping[str, A
     """
     if isinstance(config, TaskCatalogue):
         return config
-    if isinstance(config, Mapping):
-        config = _from_mapping(config.get("task_catalogue", config))
-    if config.definition_set not in config.definition_sets:
-        raise ConfigError(
-            f"task_catalogue.definition_set: unknown set '{config.definition_set}'"
-            f"{nearest(config.definition_set, tuple(config.definition_sets))}."
-        )
+    read = read_catalogue(config)
+    if read.problems or read.config is None:
+        raise ConfigError(listed_problems(read.problems))
+    return read.config
+
+
+def listed_problems(problems: Sequence[str]) -> str:
+    """The message about a catalogue."""
+    listed = "\n  ".join(f"task_catalogue.{problem}" for problem in problems)
+    return f"{len(problems)} problems in the task catalogue (parameters_tasks.yml):\n  {listed}"
+
+
+def read_catalogue(config: "TaskCatalogueConfig | Mapping[str, Any]") -> ValidPart[TaskCatalogue]:
+    """The tasks as far as they can be understood, and every problem with its key.
+
+    Args:
+        config: as for `load_catalogue`.
+    """
+    if not isinstance(config, Mapping):
+        catalogue, problems = _understood(config)
+        return ValidPart(catalogue, tuple(problems))
+    part = valid_catalogue_part(config.get("task_catalogue", config))
+    if part.config is None:
+        return ValidPart(None, part.problems)
+    catalogue, problems = _understood(part.config)
+    return ValidPart(catalogue, (*part.problems, *part.without_echoes(problems)), part.left_out)
+
+
+def valid_catalogue_part(raw: Mapping[str, Any]) -> ValidPart[TaskCatalogueConfig]:
+    """The catalogue without the quantities and tasks whose form is wrong."""
+    part = valid_part(TaskCatalogueConfig, raw, _entry)
+    return replace(part, problems=tuple(p.removeprefix("definition_sets.") for p in part.problems))
+
+
+def _entry(loc: Loc, raw: Mapping[str, Any]) -> Loc:
+    """A quantity or a task."""
+    if loc[0] == "quantities" and len(loc) > 1:
+        return loc[:2]
+    if loc[0] == "definition_sets" and len(loc) > 3 and loc[2] == "tasks":
+        return loc[1:4] if loc[1] in raw else loc[:4]
+    return ()
+
+
+def _understood(config: TaskCatalogueConfig) -> tuple[TaskCatalogue, list[str]]:
     problems = [
         f"quantities.{name}: {problem}"
         for name, quantity in config.quantities.items()
@@ -156,29 +194,27 @@ def load_catalogue(config: "TaskCatalogueConfig | TaskCatalogue | Mapping[str, A
     ratios = _ratios(config, problems)
     # every set is checked, also those not in use: a broken one must not wait for the day it is chosen
     sets = {name: _tasks(name, config, problems) for name in config.definition_sets}
-    chosen = _subset(config, sets[config.definition_set], problems)
-    if problems:
-        listed = "\n  ".join(f"task_catalogue.{problem}" for problem in problems)
-        raise ConfigError(f"{len(problems)} problems in the task catalogue (parameters_tasks.yml):\n  {listed}")
+    if config.definition_set in sets:
+        chosen = _subset(config, sets[config.definition_set], problems)
+    else:
+        chosen, known = (), tuple(config.definition_sets)
+        problems.append(f"definition_set: unknown set '{config.definition_set}'{nearest(config.definition_set, known)}")
     ids = tuple(task.id for task in chosen)
     same = {name: tuple(tasks[t] for t in ids if t in tasks) for name, tasks in sets.items()}
-    every = {
-        task.id: None for tasks in sets.values() for task in tasks.values() if isinstance(task.rule, FindingPresent)
-    }
     return TaskCatalogue(
-        config.definition_set, chosen, config.quantities, ratios, config.or_rule, same, known_findings=tuple(every)
-    )
+        config.definition_set, chosen, config.quantities, ratios, config.or_rule, same, _findings(config, sets)
+    ), problems
 
 
-def _from_mapping(config: Mapping[str, Any]) -> TaskCatalogueConfig:
-    try:
-        return TypeAdapter(TaskCatalogueConfig).validate_python(dict(config))
-    except ValidationError as error:
-        places = [".".join(str(part) for part in e["loc"] if part != "definition_sets") for e in error.errors()]
-        listed = "\n  ".join(f"{place}: {e['msg']}" for place, e in zip(places, error.errors(), strict=True))
-        raise ConfigError(
-            f"task_catalogue (parameters_tasks.yml) does not have the expected form:\n  {listed}"
-        ) from None
+def _findings(config: TaskCatalogueConfig, sets: Mapping[str, Mapping[str, Task]]) -> tuple[str, ...]:
+    """Findings of all sets; a task whose rule cannot be read may be one."""
+    every: dict[str, None] = {}
+    for name, written in config.definition_sets.items():
+        for task_id in written.tasks:
+            task = sets[name].get(task_id)
+            if task is None or isinstance(task.rule, FindingPresent):
+                every[task_id] = None
+    return tuple(every)
 
 
 def _tasks(set_name: str, config: TaskCatalogueConfig, problems: list[str]) -> dict[str, Task]:

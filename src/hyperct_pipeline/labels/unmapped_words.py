@@ -1,22 +1,29 @@
 """Texts that stand for nothing known: counted for the report, and masked where they could name a person.
 
 A cell of free text may hold a name, a date or a number of a patient. A word is shown if it is ordinary clinical
-language or if several patients share the whole text; anything else becomes "[...]".
+language, a number if it can be a measurement; anything else becomes "[...]", however many patients share the text:
+a date that a spreadsheet made or the name of a referring doctor stands in many cells.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# A text that this many patients share is taken for a habit of writing, not for a person (small cells are suppressed).
-SHARED_BY_PATIENTS = 5
 MASK = "[...]"
-LONGEST_NUMBER = 3  # digits; longer ones may be ids, dates or phone numbers
-_TOKEN = re.compile(r"[^\W\d_]+|\d+")
+LONGEST = 120  # letters of a text that are shown
+_NUMBER = r"\d+(?:[.,:/]\d+)*"
+_TOKEN = re.compile(rf"[^\W\d_]+|{_NUMBER}")
+_WORD = re.compile(r"[^\W\d_]+")
+# up to three digits without a leading zero, up to two behind the point
+_MEASURED = r"(?:0|[1-9]\d{0,2})(?:[.,]\d{1,2})?"
+_ALONE = re.compile(rf"[+-]?{_MEASURED}\s*%?")
+_JOINED = re.compile(r"-|–|\+/-|±|.*[^\W\d_].*")
+_RAISED = re.compile(r"\b(c?m|mm)(?:\^?[23]|[²³])")
 # Ordinary words of echo and CT reports, none of which is a name.
 CLINICAL = frozenset((Path(__file__).parent / "clinical_words.txt").read_text(encoding="utf-8").split())
 
@@ -38,8 +45,7 @@ def unmapped_words(
         return all_words([])
     counted = found.groupby("text").agg(count=("who", "size"), patients=("who", "nunique")).reset_index()
     vocabulary = CLINICAL | {token for word in known for token in _TOKEN.findall(word.lower())}
-    shared = counted["patients"] >= SHARED_BY_PATIENTS
-    masked = [str(t) if s else _masked(str(t), vocabulary) for t, s in zip(counted["text"], shared, strict=True)]
+    masked = [_masked(str(text), vocabulary) for text in counted["text"]]
     readable = [MASK not in text for text in masked]
     table = counted.assign(item=item, text=masked, readable=readable)
     grouped = table.groupby(["item", "text", "readable"], as_index=False)[["count", "patients"]].sum()
@@ -75,11 +81,36 @@ def yaml_stub(words: pd.DataFrame, levels: Mapping[str, tuple[str, ...]]) -> str
 
 
 def _masked(text: str, vocabulary: frozenset[str] | set[str]) -> str:
+    text = _RAISED.sub(r"\1", text)
+    words = _WORD.findall(text)
+    # beside a word that may be a name, a number may be a birthday or a room
+    numbers = vocabulary.issuperset(words) and _measurements_only(text, bool(words))
+
     def show(match: re.Match[str]) -> str:
         token = match[0]
-        allowed = len(token) <= LONGEST_NUMBER if token.isdigit() else token in vocabulary
-        return token if allowed else MASK
+        return token if (numbers if token[0].isdigit() else token in vocabulary) else MASK
 
-    # two numbers joined by a sign may be a date
-    hidden = re.sub(r"\d+(?:[./-]\d+){2,}", MASK, text)
-    return MASK.join(_TOKEN.sub(show, part) for part in hidden.split(MASK))[:120]
+    return _TOKEN.sub(show, text)[:LONGEST]
+
+
+def _measurements_only(text: str, has_words: bool) -> bool:
+    """Whether the numbers of a text can only be measurements: no date, no telephone number, no id."""
+    if _ALONE.fullmatch(text.strip()):
+        return True
+    found = list(re.finditer(_NUMBER, text))
+    if not all(re.fullmatch(_MEASURED, number[0]) for number in found) or re.search(r"[^\W\d_]\d|\+\d", text):
+        return False
+    if len(found) > 1 and not (has_words or "%" in text):
+        return False
+    if len(found) > 2:
+        return False
+    for first, second in pairwise(found):
+        joint = text[first.end() : second.start()].strip(" %")
+        falling = joint in ("-", "–") and _value(first[0]) >= _value(second[0])  # a date, not a range
+        if falling or not _JOINED.fullmatch(joint):
+            return False
+    return True
+
+
+def _value(number: str) -> float:
+    return float(number.replace(",", "."))

@@ -50,7 +50,7 @@ def harmonize_labels(
     return {
         "labels": result.labels,
         "study_index": result.index,
-        "split_assignments": split_assignments(result.index, config.splits),
+        "split_assignments": split_assignments(result.index, config.splits, earlier_splits),
         "eligibility": result.eligibility,
         "harmonization_report": harmonization_report(result, catalogue, config.splits.min_positives),
         "cohort_flow": cohort_flow(result.index, catalogue, result.eligibility),
