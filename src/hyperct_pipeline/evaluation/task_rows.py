@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hyperct_pipeline.evaluation.assess_settings import ALL
-from hyperct_pipeline.evaluation.prediction_checks import RECALIBRATED, RIVAL, THRESHOLDS, rivals_of
+from hyperct_pipeline.evaluation.prediction_problems import RECALIBRATED, RIVAL, THRESHOLDS, rivals_of
 from hyperct_pipeline.metrics import discrimination
 
 OTHER = "other"  # group of a task that the catalogue does not know
@@ -103,7 +103,7 @@ def parts_of(predictions: pd.DataFrame, groups: Mapping[str, str]) -> Iterator[P
     """The whole table as `all`, then every cohort; only `all` where there are no cohorts."""
     tasks = list(groups)
     yield part_of(predictions, ALL, tasks)
-    cohorts = sorted(set(predictions["cohort"].dropna().astype(str)) - {ALL})
+    cohorts = sorted(set(predictions["cohort"].dropna().astype(str)))
     for cohort in cohorts:
         yield part_of(predictions[(predictions["cohort"] == cohort).fillna(False)], cohort, tasks)
 
