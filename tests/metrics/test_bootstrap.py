@@ -36,3 +36,17 @@ def test_band_leaves_undefined_draws_out() -> None:
     low, high = percentile_band(draws, 0.5)
     np.testing.assert_allclose(low, [0.25, np.nan])
     np.testing.assert_allclose(high, [0.75, np.nan])
+
+
+def test_the_band_leaves_out_undefined_draws_wherever_they_are() -> None:
+    draws = np.random.default_rng(0).normal(size=(50, 4))
+    whole = draws.copy()
+    whole[[3, 7]] = np.nan  # draws without any value
+    np.testing.assert_array_equal(percentile_band(whole), percentile_band(np.delete(draws, [3, 7], axis=0)))
+    whole[5, 1] = np.nan
+    whole[:, 2] = np.nan
+    low, high = percentile_band(whole, 0.9)
+    np.testing.assert_allclose(low[[0, 1, 3]], np.nanquantile(whole[:, [0, 1, 3]], 0.05, axis=0))
+    np.testing.assert_allclose(high[[0, 1, 3]], np.nanquantile(whole[:, [0, 1, 3]], 0.95, axis=0))
+    assert np.isnan([low[2], high[2]]).all()
+    assert np.isnan(percentile_band(np.full((3, 2), np.nan))).all()

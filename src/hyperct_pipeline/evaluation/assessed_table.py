@@ -18,7 +18,7 @@ from hyperct_pipeline.evaluation.recalibration import (
     fit_calibration,
     refuse_other_validation,
 )
-from hyperct_pipeline.evaluation.task_rows import OTHER, groups_of
+from hyperct_pipeline.evaluation.task_rows import OTHER, groups_of, in_key_order
 
 VALIDATION = "validation"
 
@@ -39,6 +39,8 @@ def assessed_table(
     recalibration: RecalibrationConfig,
 ) -> Assessed:
     """Check the tables, take the split that is assessed, and recalibrate it where there is something to do it with.
+
+    The rows stand by patient and study; their index is the row of the table, from 0.
 
     A validation table that is given serves recalibration and thresholds, in place of those the predictions carry.
     Without one, predictions that carry none use their own rows of the split `validation`.
@@ -71,9 +73,9 @@ def assessed_table(
         fitting = checked[checked["split"] == VALIDATION]
         source = "validation split of the predictions"
     warn_of_similar_keys(*(table for table in (rows, fitting) if table is not None))
-    fitted: Calibration = {}
+    rows, fitted = in_key_order(rows), Calibration()
     if fitting is not None:
-        fitted = fit_calibration(fitting, recalibration)
+        fitted = fit_calibration(in_key_order(fitting), recalibration)
         rows = apply_calibration(rows, fitted)
     facts = _facts(rows, catalogue, source, fitted, config) | {"rows_without_prediction": excluded}
     return Assessed(rows, fitted, facts)

@@ -33,8 +33,11 @@ def blocks(counts: NDArray[np.int32]) -> Iterator[tuple[slice, NDArray[np.int32]
 def percentile_band(draws: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper percentile limits over axis 0; draws that are NaN are left out, all NaN stays NaN."""
     tail = (1.0 - level) / 2.0
-    empty = np.isnan(draws).all(axis=0)
-    if not np.isnan(draws).any():  # the common case, and much faster
+    undefined = np.isnan(draws)
+    empty, lost = undefined.all(axis=0), undefined.all(axis=1)
+    if lost.any() and not lost.all():  # a draw is mostly undefined as a whole
+        draws, undefined = draws[~lost], undefined[~lost]
+    if not undefined.any():  # the common case, and much faster
         low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
         return low, high
     filled = np.where(empty, 0.0, draws)  # nanquantile warns about a column without values
