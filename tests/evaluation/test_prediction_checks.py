@@ -143,8 +143,10 @@ def test_rivals_are_the_other_probability_columns() -> None:
 @pytest.mark.parametrize(
     ("cell", "column", "message"),
     [
-        (b"k", "study_key", r"study_key is bytes, a list or the like, not text \(1 rows\)"),
-        ([1], "patient_key", r"patient_key is bytes, a list or the like, not text \(1 rows\)"),
+        (b"k", "study_key", r"study_key is bytes, a list or the like, no single value \(1 rows\)"),
+        ([1], "patient_key", r"patient_key is bytes, a list or the like, no single value \(1 rows\)"),
+        (b"0.5", "probability", r"probability is bytes, a list or the like"),
+        ([0.5], "probability", r"probability is bytes, a list or the like"),
         (np.array([1]), "site", r"site is bytes, a list or the like"),
         ("a\0b", "task", r"task holds a NUL byte or a lone carriage return \(1 rows\)"),
         ("a\rb", "site", r"site holds a NUL byte or a lone carriage return \(1 rows\)"),

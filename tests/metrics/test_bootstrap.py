@@ -1,6 +1,7 @@
 """Resampling by patient."""
 
 import numpy as np
+import pytest
 
 from hyperct_pipeline.metrics.bootstrap import blocks, patient_counts, percentile_band, summed
 
@@ -18,8 +19,10 @@ def test_draws_are_those_of_the_generator() -> None:
     assert patient_counts(0, 4, np.random.default_rng(0)).shape == (0, 4)
 
 
-def test_blocks_are_all_draws_in_order() -> None:
-    counts = patient_counts(7, 37, np.random.default_rng(0))
+@pytest.mark.parametrize(("n_patients", "n_blocks"), [(7, 1), (1024, 2), (5000, 3)])
+def test_blocks_are_all_draws_in_order(n_patients: int, n_blocks: int) -> None:
+    counts = patient_counts(n_patients, 37, np.random.default_rng(0))
+    assert len(list(blocks(counts))) == n_blocks
     np.testing.assert_array_equal(np.concatenate([block for _, block in blocks(counts)], axis=1), counts)
 
 

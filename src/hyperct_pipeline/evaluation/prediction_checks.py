@@ -67,7 +67,8 @@ def checked_predictions(
     if frame.empty:
         raise LabelTableError(f"{name}: the table has a header of {len(frame.columns)} columns and no rows")
     texts = [key for key in (*KEYS, *STUDY_TEXTS) if key in frame]
-    _refuse(frame, [(f"{key} is bytes, a list or the like, not text", is_no_text(frame[key])) for key in texts], name)
+    read = (*texts, *_number_columns(frame))
+    _refuse(frame, [(f"{c} is bytes, a list or the like, no single value", is_no_text(frame[c])) for c in read], name)
     frame = frame.assign(**{key: as_key(frame[key], key in IDENTITIES) for key in texts})
     numbers = {column: _as_numbers(frame[column]) for column in _number_columns(frame)}
     _refuse(frame, problems(frame, numbers), name)

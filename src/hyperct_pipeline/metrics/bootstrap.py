@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 16  # draws summed together: the running sums of a block stay near the processor
+BLOCK = 16  # draws summed together at least: the running sums of a block stay near the processor
+BLOCK_CELLS = 2**15  # patients times draws of a block of few patients, where the calls cost more than the sums
 
 
 def patient_counts(n_patients: int, n_draws: int, generator: np.random.Generator) -> NDArray[np.int32]:
@@ -25,8 +26,9 @@ def patient_counts(n_patients: int, n_draws: int, generator: np.random.Generator
 
 def blocks(counts: NDArray[np.int32]) -> Iterator[tuple[slice, NDArray[np.int32]]]:
     """The draws in blocks: their columns, and the counts (P, d) of these."""
-    for first in range(0, counts.shape[1], BLOCK):
-        part = slice(first, min(first + BLOCK, counts.shape[1]))
+    size = max(BLOCK, BLOCK_CELLS // max(len(counts), 1))
+    for first in range(0, counts.shape[1], size):
+        part = slice(first, min(first + size, counts.shape[1]))
         yield part, np.ascontiguousarray(counts[:, part])
 
 
