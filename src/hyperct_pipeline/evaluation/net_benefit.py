@@ -66,7 +66,7 @@ def curve_frame(
             second |= {"p_best": chance[0], "evpi": worth}
         recalibrated = {f"{name}_recalibrated": second[name] for name in CURVE_COLUMNS}
         flat = known.recalibration_is_flat and at == 0
-        facts = {"model": model, "stated_prevalence": stated, "recalibration_is_flat": flat} | known.counts | place
+        facts = {"model": model, "stated_prevalence": stated, "recalibration_is_flat": flat, **known.counts, **place}
         # made at once: a frame that grows by columns takes longer than the numbers in it
         frames.append(pd.DataFrame({"threshold": thresholds} | columns | recalibrated | facts))
     return pd.concat(frames, ignore_index=True)

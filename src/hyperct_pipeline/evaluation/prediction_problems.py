@@ -1,5 +1,6 @@
 """What can be wrong with the cells of a table of predictions, each problem with the rows that have it."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ THRESHOLDS = ("threshold_youden", "threshold_target_sensitivity")
 STUDY_NUMBERS = ("age_years", "slice_thickness_mm")
 STUDY_TEXTS = ("site", "sex", "scanner", "kernel")
 OLDEST_YEARS = 130
+_CONTROL = re.compile(r"\0|\r(?!\n)")  # neither survives a CSV
 
 Problem = tuple[str, "pd.Series[bool]"]
 
@@ -40,8 +42,8 @@ def _of_texts(frame: pd.DataFrame) -> Iterator[Problem]:
     for key in ("study_key", "patient_key", "task"):
         yield f"{key} is missing", frame[key].isna()
     for key in (key for key in (*KEYS, *STUDY_TEXTS) if key in frame):
-        control = frame[key].str.contains(r"\0|\r(?!\n)", regex=True).fillna(False).astype(bool)
-        yield f"{key} holds a NUL byte or a lone carriage return", control
+        control = [text for text in frame[key].dropna().unique() if _CONTROL.search(text)]
+        yield f"{key} holds a NUL byte or a lone carriage return", frame[key].isin(control)
 
 
 def _of_numbers(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> Iterator[Problem]:
