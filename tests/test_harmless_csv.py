@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hyperct_pipeline.harmless_csv import harmless, write_csv
+from hyperct_pipeline.harmless_csv import harmless, restored, write_csv
 
 
 def test_formulas_become_text_and_numbers_stay(tmp_path: Path) -> None:
@@ -26,3 +26,11 @@ def test_formulas_become_text_and_numbers_stay(tmp_path: Path) -> None:
 
 def test_column_names_are_harmless_too() -> None:
     assert list(harmless(pd.DataFrame({"=1": ["a"], "b": ["=2"]})).columns) == ["'=1", "b"]
+
+
+def test_every_text_is_restored() -> None:
+    texts = ["=1", "'=1", "''=1", "-5", "'-5", "'", "''", "'a", "@", "\t", "", "+x", "'+x", None]
+    table = pd.DataFrame({"=t": texts, "n": range(len(texts))})
+    back = restored(harmless(table))
+    pd.testing.assert_frame_equal(back, table)
+    assert harmless(table)["'=t"].nunique() == len(texts) - 1

@@ -2,6 +2,7 @@
 
 A cell that begins with = + - @, a tab or a carriage return is taken for a formula by spreadsheets (OWASP, CSV
 injection). Such text gets an apostrophe in front, which they show as text. Numbers stay numbers: -5 is no formula.
+Text that has apostrophes before such a sign already gets one more, so that taking one away restores every text.
 """
 
 from pathlib import Path
@@ -28,14 +29,32 @@ def harmless(table: pd.DataFrame) -> pd.DataFrame:
     return safe.rename(columns=_harmless)
 
 
+def restored(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as it was before `harmless`: text and column names lose the apostrophe that was put before them."""
+    changed = {
+        name: column.map(_restored, na_action="ignore")
+        for name, column in table.items()
+        if not pd.api.types.is_numeric_dtype(column) and _any_formula(column)
+    }
+    original = table.assign(**{str(name): column for name, column in changed.items()}) if changed else table
+    return original.rename(columns=_restored)
+
+
 def _any_formula(column: "pd.Series[Any]") -> bool:
-    return any(isinstance(cell, str) and cell.startswith(_FORMULA) for cell in column.unique().tolist())
+    return any(_is_formula(cell) for cell in column.unique().tolist())
+
+
+def _is_formula(cell: Any) -> bool:
+    bare = cell.lstrip("'") if isinstance(cell, str) else ""
+    return bare.startswith(_FORMULA) and not _is_number(bare)
 
 
 def _harmless(cell: Any) -> Any:
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA) or _is_number(cell):
-        return cell
-    return "'" + cell
+    return "'" + cell if _is_formula(cell) else cell
+
+
+def _restored(cell: Any) -> Any:
+    return cell[1:] if _is_formula(cell) and cell.startswith("'") else cell
 
 
 def _is_number(cell: str) -> bool:

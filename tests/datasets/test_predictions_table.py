@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
 from hyperct_pipeline.datasets import PredictionsTable
 from hyperct_pipeline.datasets.predictions_table import read_predictions
-from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.errors import ConfigError, LabelTableError
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 
 TABLE = pd.DataFrame(
@@ -60,10 +61,16 @@ def test_text_labels_are_refused_in_our_words(tmp_path: Path, ending: str) -> No
     [
         ("jane_doe.parquet", b"no parquet", r"not readable as parquet"),
         ("jane_doe.csv", b"", r"'predictions' is empty: there is no header"),
-        ("jane_doe.csv", b"a\n1,2,3\n", r"not readable as csv \(ArrowInvalid\)"),
-        ("jane_doe.csv", b"a,b\n1\n", r"not readable as csv \(ArrowInvalid\).*cut off"),
-        ("jane_doe.csv", b"a\n\xff\n", r"not readable as csv"),
-        ("jane_doe.csv", b"a,b\n1,0.3", r"does not end with a line break, so it may be cut off"),
+        ("jane_doe.csv", b"a\n1,2,3\n", r"row 1 below the header \(line 2\) has 3 cells, the header has 1"),
+        (
+            "jane_doe.csv",
+            b'a,b\n1,"x\ny"\n\n1\n2,3,4\n5,6\n',
+            r"row 2 below the header \(line 5\) has 1 cells, the header has 2; 2 of 4 rows differ.*cut off",
+        ),
+        ("jane_doe.csv", b"a\n1\n\xff\n", r"not readable as csv \(line 3 is not UTF-8\)"),
+        ("jane_doe.csv", b'a,b\n1,2\n"3,4\n', r"a quotation mark in the row that begins in line 3 is not closed"),
+        ("jane_doe.csv", b"a;b\n1;2\n", r"has one column: its header looks separated by semicolons, expected commas"),
+        ("jane_doe.csv", b"a\tb\n1\t2\n", r"has one column: its header looks separated by tabs"),
         ("jane_doe.csv", b"a,a\n1,2\n", r"columns stand twice: \['a'\]"),
         ("jane_doe.xlsx", b"PK", r"ends in '.xlsx', not .csv or .parquet"),
         ("jane_doe.csv", None, r"is not a file that can be reached"),
@@ -82,7 +89,7 @@ def test_unreadable_tables_are_refused_without_their_path(
 
 def test_numbers_keep_their_last_digit_and_blanks_are_missing(tmp_path: Path) -> None:
     file = tmp_path / "theirs.csv"
-    file.write_bytes(b"\xef\xbb\xbfstudy_key,label,probability\r\n001,,0.30000000000000004\r\nNA,-1,1e-300\r\n")
+    file.write_bytes(b"\xef\xbb\xbfstudy_key,label,probability\r\n001,,0.30000000000000004\r\n,-1,1e-300\r\n")
     table = read_predictions(file, "predictions")
     assert table["probability"].tolist() == [0.30000000000000004, 1e-300]
     assert table["label"].isna().tolist() == [True, False]
@@ -93,3 +100,55 @@ def test_numbers_keep_their_last_digit_and_blanks_are_missing(tmp_path: Path) ->
 def test_the_message_names_the_parameter(tmp_path: Path) -> None:
     with pytest.raises(LabelTableError, match=r"'validation' is not a file .*--params=validation=PATH"):
         read_predictions(tmp_path / "none.csv", "validation")
+
+
+WORDS = ["NA", "N/A", "None", "null", "nan", "NaN"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_words_are_missing_numbers_and_names_like_any_other(tmp_path: Path, ending: str) -> None:
+    file, keys = tmp_path / f"theirs.{ending}", [f"s{k}" for k in range(len(WORDS))]
+    table = pd.DataFrame({"study_key": keys, "patient_key": keys, "task": "n", "cohort": "", "probability": 0.5})
+    table = table.assign(site=WORDS, kernel=WORDS, label=WORDS if ending == "csv" else np.nan)
+    table.to_csv(file, index=False) if ending == "csv" else table.to_parquet(file)
+    read = checked_predictions(read_predictions(file, "predictions"))
+    assert read["site"].tolist() == read["kernel"].tolist() == WORDS
+    assert read["label"].isna().all() and read["cohort"].isna().all()
+
+
+def test_an_open_end_is_marked_for_the_checks(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.csv"
+    whole = TABLE.to_csv(index=False)
+    file.write_text(whole)
+    assert len(checked_predictions(read_predictions(file, "predictions"))) == 2
+    file.write_text(whole[:-1])
+    read = read_predictions(file, "predictions")
+    with pytest.raises(LabelTableError, match=r"does not end with a line break.*assess.missing_predictions=exclude"):
+        checked_predictions(read)
+    assert checked_predictions(read, allow_cut_off=True)["probability"].tolist() == TABLE["probability"].tolist()
+
+
+def test_truth_values_of_a_csv_are_labels(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.csv"
+    file.write_text("study_key,patient_key,task,label,probability\n1,1,n,True,0.5\n2,2,n,false,0.5\n3,3,n,,0.5\n")
+    assert checked_predictions(read_predictions(file, "predictions"))["label"].tolist() == [1, 0, pd.NA]
+    file.write_text("study_key,patient_key,task,label,probability\n1,1,n,1,True\n")
+    with pytest.raises(LabelTableError, match=r"probability is not a number \(1 rows\)"):
+        checked_predictions(read_predictions(file, "predictions"))
+
+
+def test_the_index_of_a_parquet_file_is_a_column(tmp_path: Path) -> None:
+    TABLE.set_index("study_key").to_parquet(tmp_path / "a.parquet")
+    TABLE.set_index(["study_key", "task"]).to_parquet(tmp_path / "b.parquet")
+    for file in ("a.parquet", "b.parquet"):
+        assert read_predictions(tmp_path / file, "predictions")["study_key"].tolist() == ["007", "008"]
+
+
+@pytest.mark.parametrize("given", [123, ["a.csv", "b.csv"], 1.5, True, {"a": "b"}])
+def test_what_is_no_path_is_refused(given: object) -> None:
+    dataset = PredictionsTable("predictions", given=given)
+    assert not dataset.exists()
+    with pytest.raises(DatasetError, match=r"predictions must be the path of one .csv or .parquet file") as caught:
+        dataset.load()
+    assert isinstance(caught.value.__cause__, ConfigError)
+    assert not PredictionsTable("predictions", given="x" * 5000 + ".csv").exists()

@@ -10,7 +10,8 @@ from scipy.special import expit
 from torch import Tensor
 
 from hyperct_pipeline.evaluation.assess_settings import RecalibrationConfig
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
+from hyperct_pipeline.evaluation.prediction_splits import of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig
 from hyperct_pipeline.volumes.store import StoredVolume

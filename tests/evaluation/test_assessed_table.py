@@ -79,6 +79,48 @@ def test_names_that_would_be_taken_for_something_else_are_refused(predictions: p
         _assessed(test.assign(probability_hyperct=0.5))
     with pytest.raises(LabelTableError, match=r"\['macro_all'\] are names of means"):
         _assessed(test.assign(task=test["task"].replace("nodule", "macro_all")))
+    with pytest.raises(LabelTableError, match="column cohort: 200 rows of a cohort 'all'"):
+        _assessed(test.assign(cohort=test["cohort"].replace("internal_test", "all")))
+
+
+@pytest.mark.parametrize("kind", ["float64", "Float64", "str", "category"])
+def test_a_patient_is_the_same_under_another_type(predictions: pd.DataFrame, kind: str) -> None:
+    number = predictions["patient_key"].str[1:].astype(int)
+    test, validation = _table(predictions.assign(patient_key=number), "test"), _table(predictions, "validation")
+    key = pd.Series(float(number[predictions["split"] == "test"].iloc[0]), index=validation.index)
+    one = validation["study_key"] == "s000"
+    others = number[validation.index].astype(float)
+    typed = others.where(~one, key).astype(kind)
+    with pytest.raises(LeakageError, match="validation: column patient_key: 1 patients stand in the predictions too"):
+        _assessed(test, validation[validation["study_key"] != "s001"].assign(patient_key=typed))
+
+
+def test_similar_keys_of_both_tables_are_counted(predictions: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    test, validation = _table(predictions, "test"), _table(predictions, "validation")
+    _assessed(test, validation)
+    assert "differ from another" not in caplog.text
+    _assessed(test, validation.assign(patient_key=validation["patient_key"].replace("p000", "P050")))
+    assert "column patient_key: 2 keys differ from another one only by case" in caplog.text
+
+
+def test_a_cut_off_table_may_be_let_through(predictions: pd.DataFrame) -> None:
+    test, validation = (_table(predictions, split) for split in ("test", "validation"))
+    for tables in ((test.iloc[:-1], validation), (test, validation.iloc[:-1])):
+        with pytest.raises(LabelTableError, match=r"look cut off.*assess\.missing_predictions=exclude"):
+            _assessed(*tables)
+        config = AssessConfig(missing_predictions="exclude")
+        found = assessed_table(*tables, CATALOGUE, config, RecalibrationConfig())
+        assert len(found.rows) == len(tables[0])
+
+
+def test_rows_stand_in_the_order_of_their_keys(predictions: pd.DataFrame) -> None:
+    test = _table(predictions, "test").reset_index(drop=True)
+    shuffled = test.sample(frac=1.0, random_state=0).reset_index(drop=True)
+    one, two = _assessed(test).rows, _assessed(shuffled).rows
+    for task in ("nodule", "dilated"):
+        first, second = (rows[rows["task"] == task].reset_index(drop=True) for rows in (one, two))
+        pd.testing.assert_frame_equal(first, second)
+    assert two["study_key"].tolist() == shuffled["study_key"][two.index].tolist()
 
 
 def test_missing_predictions_are_refused_or_left_out_never_negative(predictions: pd.DataFrame) -> None:

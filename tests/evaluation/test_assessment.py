@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessed_table import assessed_table
 from hyperct_pipeline.evaluation.assessment import MACRO_RULE, assess, primary_metrics
 from hyperct_pipeline.evaluation.recalibration import fit_calibration
 from hyperct_pipeline.evaluation.task_rows import groups_of
@@ -257,3 +258,16 @@ def test_limits_have_rows_also_where_no_task_has_any(assessed: pd.DataFrame) -> 
     for metric in ("auc", "auc_ci_low", "auc_ci_high", "calibration_slope_ci_low", "sensitivity_ci_high"):
         assert np.isnan(primary["low_lvef", metric])
     assert (primary["low_lvef", "n_pos"], primary["low_lvef", "n_neg"]) == (0, 100)
+
+
+def test_no_number_depends_on_the_order_of_the_rows(predictions: pd.DataFrame) -> None:
+    config = AssessConfig(bootstrap_draws=50)
+    tables = []
+    for raw in (predictions, predictions.sample(frac=1.0, random_state=3).reset_index(drop=True)):
+        rows = assessed_table(raw, None, GROUPS, config, RecalibrationConfig()).rows
+        tables.append(assess(rows, groups_of(rows, GROUPS), config))
+    for first, second in zip(*tables, strict=True):
+        keys = [name for name in ("model", "cohort", "task", "metric", "threshold") if name in first]
+        pd.testing.assert_frame_equal(
+            *(table.sort_values(keys, ignore_index=True) for table in (first, second)), rtol=1e-12, atol=1e-14
+        )

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hyperct_pipeline.errors import LabelTableError, LeakageError
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split, rivals_of
+from hyperct_pipeline.errors import LabelTableError
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
+from hyperct_pipeline.evaluation.prediction_problems import rivals_of
+from hyperct_pipeline.evaluation.prediction_splits import of_split
 
 
 def test_table_from_elsewhere_is_completed() -> None:
@@ -124,7 +126,7 @@ def test_headers_and_keys_lose_their_blanks_and_the_order_of_columns_is_free() -
     assert set(checked["patient_key"]) == {"7"}
     with pytest.raises(LabelTableError, match=r"columns stand twice: \['label'\]"):
         checked_predictions(_grid().assign(**{" label": 1}))
-    with pytest.raises(LabelTableError, match="a header and no rows"):
+    with pytest.raises(LabelTableError, match="a header of 5 columns and no rows"):
         checked_predictions(_grid().iloc[:0])
 
 
@@ -138,10 +140,64 @@ def test_rivals_are_the_other_probability_columns() -> None:
     assert rivals_of(frame) == ("b", "a")
 
 
-def test_one_split_is_taken_and_patients_keep_to_it() -> None:
-    frame = checked_predictions(_grid().assign(split=["test"] * 9 + ["train"] * 9))
-    assert len(of_split(frame, "test")) == 9
-    with pytest.raises(LabelTableError, match=r"no row of split 'external'; rows of each split: .*'test': 9"):
-        of_split(frame, "external")
-    with pytest.raises(LeakageError, match="1 patients stand in more than one split"):
-        of_split(frame.assign(patient_key="same"), "test")
+@pytest.mark.parametrize(
+    ("cell", "column", "message"),
+    [
+        (b"k", "study_key", r"study_key is bytes, a list or the like, no single value \(1 rows\)"),
+        ([1], "patient_key", r"patient_key is bytes, a list or the like, no single value \(1 rows\)"),
+        (b"0.5", "probability", r"probability is bytes, a list or the like"),
+        ([0.5], "probability", r"probability is bytes, a list or the like"),
+        (np.array([1]), "site", r"site is bytes, a list or the like"),
+        ("a\0b", "task", r"task holds a NUL byte or a lone carriage return \(1 rows\)"),
+        ("a\rb", "site", r"site holds a NUL byte or a lone carriage return \(1 rows\)"),
+        (True, "probability", r"probability is a truth value, not a number \(1 rows\)"),
+        (-2, "age_years", r"age_years is outside 0 to 130 .* \(1 rows\)"),
+        (130.5, "age_years", r"age_years is outside 0 to 130 .* \(1 rows\)"),
+        (-0.5, "slice_thickness_mm", r"slice_thickness_mm is below 0 .* \(1 rows\)"),
+    ],
+)
+def test_cells_that_mean_nothing_are_refused(cell: object, column: str, message: str) -> None:
+    frame = _grid().assign(site="s", age_years=50.0, slice_thickness_mm=1.0).astype(object)
+    frame.at[0, column] = cell
+    with pytest.raises(LabelTableError, match=message):
+        checked_predictions(frame)
+
+
+def test_minus_one_is_unknown_and_the_limits_are_ages() -> None:
+    frame = _grid().assign(age_years=[-1, 0, 130] * 6, slice_thickness_mm=[-1, 0, 5] * 6)
+    checked = checked_predictions(frame)
+    assert checked["age_years"].tolist()[1:3] == [0.0, 130.0]
+    assert checked[["age_years", "slice_thickness_mm"]].isna().sum().tolist() == [6, 6]
+
+
+def test_truth_values_are_labels_and_no_predictions() -> None:
+    assert set(checked_predictions(_grid().assign(label=[True, False] * 9))["label"]) == {1, 0}
+    mixed = checked_predictions(_grid().assign(label=[True, None, False] * 6).astype({"label": object}))["label"]
+    assert mixed.tolist()[:3] == [1, pd.NA, 0]
+    with pytest.raises(LabelTableError, match=r"probability is a truth value, not a number \(18 rows\)"):
+        checked_predictions(_grid().assign(probability=True))
+
+
+def test_a_column_without_a_model_is_refused() -> None:
+    with pytest.raises(LabelTableError, match="'probability_' names no model"):
+        checked_predictions(_grid().assign(probability_=0.5))
+
+
+def test_a_row_without_label_and_prediction_counts_as_unknown() -> None:
+    frame = _grid().assign(probability_rival=0.5).astype({"label": float})
+    frame.loc[[0, 1], "label"] = [np.nan, -1.0]
+    frame.loc[[0, 1], ["probability", "probability_rival"]] = np.nan
+    checked = checked_predictions(frame)
+    assert checked["label"].isna().sum() == 2 and len(checked) == 18
+    frame.loc[2, "probability"] = np.nan
+    with pytest.raises(LabelTableError, match=r"probability is missing \(1 rows\)$"):
+        checked_predictions(frame)
+
+
+@pytest.mark.parametrize("by", ["study_key", "task"])
+def test_a_table_that_lacks_its_end_may_be_let_through(by: str, caplog: pytest.LogCaptureFixture) -> None:
+    short = _grid(by=by).iloc[:-1]
+    with pytest.raises(LabelTableError, match=r"assess.missing_predictions=exclude"):
+        checked_predictions(short)
+    assert len(checked_predictions(short, allow_cut_off=True)) == 17
+    assert "look cut off" in caplog.text

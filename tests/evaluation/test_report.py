@@ -18,7 +18,8 @@ from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess
 from hyperct_pipeline.evaluation.failure_cases import failure_cases
 from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, of_split
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
+from hyperct_pipeline.evaluation.prediction_splits import of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.report import ReportConfig, render_report
 from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures

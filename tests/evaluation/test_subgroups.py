@@ -42,6 +42,42 @@ def test_small_cells_keep_no_value_and_no_count(table: pd.DataFrame) -> None:
     assert set(differences["task"]) == {"nodule"}
 
 
+def test_a_single_small_cell_cannot_be_had_by_subtraction(predictions: pd.DataFrame) -> None:
+    number = predictions["study_key"].str[1:].astype(int)
+    site = np.select([number < 8, number < 60, number < 105], ["tiny", "medium", "large"], "largest")
+    table = checked_predictions(predictions.assign(site=site, threshold_youden=0.5))
+    metrics, differences = subgroup_tables(table, GROUPS, CONFIG)
+    of = metrics[(metrics["task"] == "nodule") & (metrics["metric"] == "auc")].set_index("subgroup")
+    hidden = of[of["status"] == "suppressed"]
+    n = table[table["label"].notna() & (table["task"] == "nodule")].groupby("site").size()
+    next_smallest = n.drop("tiny").idxmin()
+    assert set(hidden.index) == {"site: tiny", f"site: {next_smallest}"}
+    assert hidden[["value", "n", "n_pos", "n_neg", "n_unknown", "n_patients"]].isna().all(axis=None)
+    assert of["n"].sum() < n.sum() - n["tiny"]  # what is missing is more than the small cell
+    assert not {"tiny", next_smallest} & {*differences["level"], *differences["reference"]}
+
+
+def test_a_level_without_anybody_hides_no_other(predictions: pd.DataFrame) -> None:
+    number = predictions["study_key"].str[1:].astype(int)
+    site = np.where(number < 20, "elsewhere", np.where(number % 2, "one", "two"))
+    kept = (predictions["task"] == "effusion") | (number >= 20)
+    table = checked_predictions(predictions.assign(site=site)[kept])
+    metrics, _ = subgroup_tables(table, GROUPS, CONFIG)
+    of = metrics[(metrics["task"] == "nodule") & (metrics["metric"] == "auc")].set_index("subgroup")["status"]
+    assert of.to_dict() == {"site: one": "ok", "site: two": "ok", "site: elsewhere": "suppressed"}
+
+
+def test_two_levels_are_hidden_together_and_two_small_cells_hide_no_third(predictions: pd.DataFrame) -> None:
+    number = predictions["study_key"].str[1:].astype(int)
+    pair = checked_predictions(predictions.assign(sex=np.where(number < 8, "F", "M")))
+    metrics, differences = subgroup_tables(pair, GROUPS, CONFIG)
+    assert set(metrics["status"]) == {"suppressed"} and differences.empty
+    three = checked_predictions(predictions.assign(site=np.select([number < 8, number < 16], ["a", "b"], "c")))
+    metrics, _ = subgroup_tables(three, GROUPS, CONFIG)
+    of = metrics[(metrics["task"] == "nodule") & (metrics["metric"] == "auc")].set_index("subgroup")["status"]
+    assert of.to_dict() == {"site: a": "suppressed", "site: b": "suppressed", "site: c": "ok"}
+
+
 def test_differences_are_of_the_largest_level_and_cover_their_value(table: pd.DataFrame) -> None:
     metrics, differences = subgroup_tables(table, GROUPS, CONFIG)
     row = differences[(differences["subgroup"] == "sex") & (differences["metric"] == "auc")].iloc[0]

@@ -1,6 +1,7 @@
 """Resampling by patient."""
 
 import numpy as np
+import pytest
 
 from hyperct_pipeline.metrics.bootstrap import blocks, patient_counts, percentile_band, summed
 
@@ -18,8 +19,10 @@ def test_draws_are_those_of_the_generator() -> None:
     assert patient_counts(0, 4, np.random.default_rng(0)).shape == (0, 4)
 
 
-def test_blocks_are_all_draws_in_order() -> None:
-    counts = patient_counts(7, 37, np.random.default_rng(0))
+@pytest.mark.parametrize(("n_patients", "n_blocks"), [(7, 1), (1024, 2), (5000, 3)])
+def test_blocks_are_all_draws_in_order(n_patients: int, n_blocks: int) -> None:
+    counts = patient_counts(n_patients, 37, np.random.default_rng(0))
+    assert len(list(blocks(counts))) == n_blocks
     np.testing.assert_array_equal(np.concatenate([block for _, block in blocks(counts)], axis=1), counts)
 
 
@@ -36,3 +39,17 @@ def test_band_leaves_undefined_draws_out() -> None:
     low, high = percentile_band(draws, 0.5)
     np.testing.assert_allclose(low, [0.25, np.nan])
     np.testing.assert_allclose(high, [0.75, np.nan])
+
+
+def test_the_band_leaves_out_undefined_draws_wherever_they_are() -> None:
+    draws = np.random.default_rng(0).normal(size=(50, 4))
+    whole = draws.copy()
+    whole[[3, 7]] = np.nan  # draws without any value
+    np.testing.assert_array_equal(percentile_band(whole), percentile_band(np.delete(draws, [3, 7], axis=0)))
+    whole[5, 1] = np.nan
+    whole[:, 2] = np.nan
+    low, high = percentile_band(whole, 0.9)
+    np.testing.assert_allclose(low[[0, 1, 3]], np.nanquantile(whole[:, [0, 1, 3]], 0.05, axis=0))
+    np.testing.assert_allclose(high[[0, 1, 3]], np.nanquantile(whole[:, [0, 1, 3]], 0.95, axis=0))
+    assert np.isnan([low[2], high[2]]).all()
+    assert np.isnan(percentile_band(np.full((3, 2), np.nan))).all()

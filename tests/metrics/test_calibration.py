@@ -74,6 +74,9 @@ def test_one_class_has_neither_shift_nor_calibrator() -> None:
 
 def test_certain_probabilities_have_finite_logits() -> None:
     assert np.isfinite(c.to_logit([0.0, 1.0])).all()
+    low, high = c.to_logit([0.0, 1.0])
+    assert low == -high == pytest.approx(np.log(1e-12 / (1 - 1e-12)), abs=1e-14)
+    np.testing.assert_array_equal(c.to_logit([1e-13, 1e-300, 1 - 1e-13]), [low, low, high])
 
 
 def test_platt_is_finite_on_separated_classes_and_never_reverses() -> None:
@@ -109,3 +112,11 @@ def test_isotonic_knots_equal_pooled_adjacent_violators() -> None:
     np.testing.assert_allclose(
         np.interp([0.0, 1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 9.0], x, y), [0, 0, 0.5, 0.5, 0.5, 0.75, 1, 1]
     )
+
+
+def test_risks_of_0_and_1_are_mirrored() -> None:
+    """With a perfect risk of 0 and 1, a solves P expit(a + L) + N expit(a - L) = P, so that a is log(P / N) / 2."""
+    label = np.repeat([1, 0], [30, 70])
+    found = c.calibration_in_the_large(label, label.astype(float))
+    assert found == pytest.approx(0.5 * np.log(30 / 70), abs=1e-3)
+    assert c.calibration_in_the_large(1 - label, 1.0 - label) == pytest.approx(-found, abs=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from hyperct_pipeline.metrics.bootstrap import BLOCK, patient_counts
+from hyperct_pipeline.metrics.bootstrap import BLOCK, BLOCK_CELLS, patient_counts
 from hyperct_pipeline.metrics.discrimination import sensitivity_at_specificity
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 
@@ -12,10 +12,11 @@ from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 @pytest.mark.parametrize("digits", [1, 12])  # many ties, none
 def test_draws_equal_those_of_repeated_studies(digits: int) -> None:
     rng = np.random.default_rng(0)
-    n, n_draws = 120, 2 * BLOCK + 3
-    patient, label = rng.integers(0, 70, n), (rng.random(n) < 0.3).astype(int)
+    n, n_patients, n_draws = 120, BLOCK_CELLS // BLOCK, 2 * BLOCK + 3  # so many that draws are cut into three blocks
+    patient, label = rng.integers(0, n_patients, n), (rng.random(n) < 0.3).astype(int)
+    patient = np.repeat(patient[: n // 2], 2)
     score = np.round(np.clip(rng.normal(0.4 + 0.2 * label, 0.2), 0, 1), digits)
-    counts, thresholds = patient_counts(70, n_draws, rng), np.array([0.1, 0.3, 0.5, 0.9])
+    counts, thresholds = patient_counts(n_patients, n_draws, rng), np.array([0.1, 0.3, 0.5, 0.9])
     draws = RankedStudies(label, score, patient).draws(counts, (0.9, 0.95), thresholds)
     for draw in range(n_draws):
         weight = counts[patient, draw]

@@ -20,7 +20,7 @@ from hyperct_pipeline.pipelines.assess import create_pipeline
 
 CONF = Path(__file__).parents[2] / "conf"
 CATALOGUE = load_catalogue(yaml.safe_load((CONF / "base" / "parameters_tasks.yml").read_text())["task_catalogue"])
-TABLES = ("metrics_full", "decision_curves_full")
+TABLES = ("metrics_full", "decision_curves_full", "model_comparison")
 TASKS = ("lung_nodule", "reduced_lv_systolic_function", "pulmonary_hypertension")
 
 
@@ -128,6 +128,34 @@ def test_names_from_the_table_are_neither_paths_nor_formulas(tmp_path: Path) -> 
     assert list(out["comparison_figures"]) == ["x"]
     for figure in (out["auroc_figure"], out["calibration_figure"], *out["decision_curve_figures"].values()):
         FigureFile(str(tmp_path / "drawn.png"), svg=True).save(figure)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "cohorts", "rival"),
+    [
+        (("1", "007", "True"), ("2021", "2022"), "1"),
+        (("NA", "null", "1.0"), ("NA", "None"), "NA"),
+        (("=x", "-y", "@z"), ("=x", "+y"), "=b"),
+    ],
+)
+def test_names_that_read_as_other_values_stay_what_they_are(
+    tmp_path: Path, tasks: tuple[str, ...], cohorts: tuple[str, str], rival: str
+) -> None:
+    names = {
+        "task": dict(zip(TASKS, tasks, strict=True)),
+        "cohort": dict(zip(("prospective_a", "external_test"), cohorts, strict=True)),
+    }
+    table = _predictions().replace(names)
+    out = _run(table.assign(**{f"probability_{rival}": table["probability"] ** 2}), tmp_path)
+    assert list(dict.fromkeys(out["decision_curves_full"]["task"])) == list(tasks)
+    assert set(out["metrics_full"]["cohort"]) == {"all", *cohorts}
+    assert set(out["model_comparison"]["rival"]) == {rival}
+    assert len(out["comparison_figures"]) == 1
+    assert len(out["decision_curve_figures"]) == 2
+    for figure in out["decision_curve_figures"].values():
+        shown = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+        assert shown == list(tasks)  # a panel each, none of them empty
+        assert all(len(axes.lines) > 2 for axes in figure.axes[:2])
 
 
 @pytest.mark.parametrize("env", ["base", "paper"])

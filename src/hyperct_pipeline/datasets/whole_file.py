@@ -13,11 +13,31 @@ from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
 
 from hyperct_pipeline.atomic_file import replacing
-from hyperct_pipeline.harmless_csv import write_csv
+from hyperct_pipeline.harmless_csv import restored, write_csv
+
+# Columns of names. A task may be called 007, True or NA: read by guess, it would come back as another value.
+NAME_COLUMNS = (
+    "cohort", "group", "level", "model", "patient_key", "reference", "rival", "source", "study_key", "subgroup",
+    "swapped_task", "task",
+)  # fmt: skip
 
 
 class CsvTable(CSVDataset):
-    """A CSV file without the frame's index; missing is an empty cell, and no cell is a formula."""
+    """A CSV file without the frame's index; missing is an empty cell, and no cell is a formula.
+
+    Names (`NAME_COLUMNS`) are read back as they were saved: as text of which only the empty cell is missing, and
+    without the apostrophe that keeps a spreadsheet from running them.
+    """
+
+    def load(self) -> pd.DataFrame:
+        """Read the file."""
+        options = {"float_precision": "round_trip", **self._load_args}
+        file = Path(self._filepath)
+        table = pd.read_csv(file, **options)
+        if present := [name for name in NAME_COLUMNS if name in table]:
+            names = pd.read_csv(file, **options | {"usecols": present, "dtype": "str", "keep_default_na": False})
+            table[present] = names[present].mask(names[present] == "")
+        return restored(table)
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the file."""

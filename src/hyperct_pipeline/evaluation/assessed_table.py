@@ -6,23 +6,19 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
-from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessment import MACRO
-from hyperct_pipeline.evaluation.prediction_checks import (
-    RECALIBRATED,
-    THRESHOLDS,
-    checked_predictions,
-    of_split,
-    rivals_of,
-    without_missing,
-)
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, without_missing
+from hyperct_pipeline.evaluation.prediction_keys import warn_of_similar_keys
+from hyperct_pipeline.evaluation.prediction_problems import RECALIBRATED, THRESHOLDS, rivals_of
+from hyperct_pipeline.evaluation.prediction_splits import of_split
 from hyperct_pipeline.evaluation.recalibration import (
     Calibration,
     apply_calibration,
     fit_calibration,
     refuse_other_validation,
 )
-from hyperct_pipeline.evaluation.task_rows import OTHER, groups_of
+from hyperct_pipeline.evaluation.task_rows import OTHER, groups_of, in_key_order
 
 VALIDATION = "validation"
 
@@ -44,6 +40,8 @@ def assessed_table(
 ) -> Assessed:
     """Check the tables, take the split that is assessed, and recalibrate it where there is something to do it with.
 
+    The rows stand by patient and study; their index is the row of the table, from 0.
+
     A validation table that is given serves recalibration and thresholds, in place of those the predictions carry.
     Without one, predictions that carry none use their own rows of the split `validation`.
 
@@ -59,24 +57,25 @@ def assessed_table(
         LabelTableError: a table is not what it must be; see `prediction_checks`.
         LeakageError: a patient stands in validation and among those assessed, or in two splits.
     """
-    excluded = 0
-    if config.missing_predictions == "exclude":
+    excluded, excludes = 0, config.missing_predictions == "exclude"
+    if excludes:
         predictions, excluded = without_missing(predictions)
-    checked = checked_predictions(predictions)
+    checked = checked_predictions(predictions, allow_cut_off=excludes)
     _refuse_names(config, catalogue, checked)
     rows = of_split(checked, config.split)
     source = "of the predictions" if _is_recalibrated(rows) else "none"
     fitting = None
     if validation is not None:
-        fitting = of_split(checked_predictions(validation, VALIDATION), VALIDATION, VALIDATION)
+        fitting = of_split(checked_predictions(validation, VALIDATION, excludes), VALIDATION, VALIDATION)
         refuse_other_validation(fitting, rows)
         source = "validation table"
     elif not _is_recalibrated(rows) and (checked["split"] == VALIDATION).any():
-        fitting = of_split(checked, VALIDATION)
+        fitting = checked[checked["split"] == VALIDATION]
         source = "validation split of the predictions"
-    fitted: Calibration = {}
+    warn_of_similar_keys(*(table for table in (rows, fitting) if table is not None))
+    rows, fitted = in_key_order(rows), Calibration()
     if fitting is not None:
-        fitted = fit_calibration(fitting, recalibration)
+        fitted = fit_calibration(in_key_order(fitting), recalibration)
         rows = apply_calibration(rows, fitted)
     facts = _facts(rows, catalogue, source, fitted, config) | {"rows_without_prediction": excluded}
     return Assessed(rows, fitted, facts)
@@ -88,7 +87,7 @@ def _refuse_names(config: AssessConfig, catalogue: Mapping[str, str], checked: p
     Raises:
         ConfigError: a setting of a task that neither the table nor the catalogue knows, or a rival with the name of the
             primary model.
-        LabelTableError: a task with a name that the tables use for means.
+        LabelTableError: a task or a cohort with a name that the tables use for means or for the whole table.
     """
     if config.model in rivals_of(checked):
         raise ConfigError(
@@ -97,6 +96,11 @@ def _refuse_names(config: AssessConfig, catalogue: Mapping[str, str], checked: p
         )
     if reserved := sorted(set(checked["task"]) & set(MACRO.values())):
         raise LabelTableError(f"predictions: column task: {reserved} are names of means in the tables; rename them")
+    if n := int((checked["cohort"] == ALL).sum()):
+        raise LabelTableError(
+            f"predictions: column cohort: {n} rows of a cohort '{ALL}', which the tables call all cohorts together; "
+            "rename it"
+        )
     known = {*catalogue, *checked["task"]}
     for name in ("task_thresholds_percent", "stated_prevalence"):
         if strange := sorted(set(getattr(config, name)) - known):

@@ -61,6 +61,7 @@ def assess(predictions: pd.DataFrame, groups: Mapping[str, str], config: AssessC
     for part in parts_of(predictions, groups):
         counts = patient_counts(part.n_patients, config.bootstrap_draws, np.random.default_rng(config.seed))
         resampled: dict[str, dict[str, ScoreDraws]] = {}
+        of_part: list[dict[str, Any]] = []
         for task, known in part.tasks.items():
             place = {"cohort": part.cohort, "subgroup": ALL, "task": task, "group": groups[task]}
             scores = scores_of(known, config.model)
@@ -69,12 +70,15 @@ def assess(predictions: pd.DataFrame, groups: Mapping[str, str], config: AssessC
             for model, score in scores.items():
                 own = calibrated if model == config.model else None
                 found = _estimates(known, score, draws[model], own, model == config.model, config)
-                rows += [{"model": model} | place | cell(e) | known.counts for e in found]
-            curves.append(curve_frame(known, scores, draws, calibrated, task, config).assign(**place))
+                of_part += [{"model": model} | place | cell(e) | known.counts for e in found]
+            curves.append(curve_frame(known, scores, draws, calibrated, place, config))
             for model, of in draws.items():
                 resampled.setdefault(model, {})[task] = of
+        rows += of_part
         for model in resampled:
-            rows += [{"model": model} | row for row in macro_rows(part, rows, model, resampled[model], groups, config)]
+            rows += [
+                {"model": model} | row for row in macro_rows(part, of_part, model, resampled[model], groups, config)
+            ]
     # a column of None alone would be of type object, and not a number that is missing
     return Assessment(pd.DataFrame(rows).astype(FLOATS), _ordered(pd.concat(curves, ignore_index=True)))
 
@@ -117,7 +121,7 @@ def macro_rows(
     values = {
         (row["task"], row["metric"]): row["value"]
         for row in rows
-        if row["cohort"] == part.cohort and row["model"] == model and row["metric"] in MACRO_METRICS
+        if row["model"] == model and row["metric"] in MACRO_METRICS
     }
     for group, name in MACRO.items():
         members = [task for task in part.tasks if group in (ALL, groups[task])]

@@ -15,7 +15,7 @@ def failure_cases(predictions: pd.DataFrame, groups: Mapping[str, str], n_per_ki
     A study is named by its key only where that is a pseudonym of ours; `row` is the number of the data row in the
     table that was assessed, from 1, so that a table of another system can be searched by its owner.
     """
-    numbered = predictions.assign(row=predictions.index + 1)
+    numbered = predictions.assign(row=predictions.index + 1).sort_values("row", kind="stable")
     rows = []
     known = dict(iter(numbered[numbered["label"].notna()].groupby("task", sort=False, observed=True)))
     for task in (task for task in groups if task in known):

@@ -38,18 +38,19 @@ def curve_frame(
     scores: Mapping[str, NDArray[np.float64]],
     draws: Mapping[str, ScoreDraws],
     calibrated: ScoreDraws | None,
-    task: str,
+    place: Mapping[str, str],
     config: AssessConfig,
 ) -> pd.DataFrame:
     """Net benefit of every model on one task, one row per model and threshold.
 
     Columns: model, threshold; `CURVE_COLUMNS` of the risk as given, and with the suffix `_recalibrated` of the
     recalibrated risk (the primary model's alone); treat_all, treat_none; treat_all_stated and the stated_prevalence
-    itself where one is configured; recalibration_is_flat; counts and status. P(best) and EVPI are over the models of
-    the table, treating all and treating none; those of the recalibrated risk over it, treating all and treating none.
+    itself where one is configured; recalibration_is_flat; counts and status; cohort, subgroup, task and group of
+    `place`. P(best) and EVPI are over the models of the table, treating all and treating none; those of the
+    recalibrated risk over it, treating all and treating none.
     """
-    thresholds = percent_thresholds(*config.percents_of(task))
-    stated = config.stated_prevalence.get(task, np.nan)
+    thresholds = percent_thresholds(*config.percents_of(place["task"]))
+    stated = config.stated_prevalence.get(place["task"], np.nan)
     primary = next(iter(draws.values()))
     models = [of.net_benefit for of in draws.values()]
     best, value = _among([*models, primary.treat_all])
@@ -64,10 +65,10 @@ def curve_frame(
             chance, worth = _among([own.net_benefit, own.treat_all])
             second |= {"p_best": chance[0], "evpi": worth}
         recalibrated = {f"{name}_recalibrated": second[name] for name in CURVE_COLUMNS}
-        frame = pd.DataFrame({"threshold": thresholds} | columns | recalibrated)
         flat = known.recalibration_is_flat and at == 0
-        frame = frame.assign(model=model, stated_prevalence=stated, recalibration_is_flat=flat)
-        frames.append(frame.assign(**known.counts))
+        facts = {"model": model, "stated_prevalence": stated, "recalibration_is_flat": flat, **known.counts, **place}
+        # made at once: a frame that grows by columns takes longer than the numbers in it
+        frames.append(pd.DataFrame({"threshold": thresholds} | columns | recalibrated | facts))
     return pd.concat(frames, ignore_index=True)
 
 

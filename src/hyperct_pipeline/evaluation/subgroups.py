@@ -49,9 +49,10 @@ def subgroup_tables(
 
     Metrics: auc, calibration_in_the_large, prevalence, and sensitivity and specificity at the global threshold, with
     `subgroup` such as `sex: F` and cohort `all`. A cell with fewer than `subgroups.min_class_count` positives or
-    negatives is suppressed: its values and counts are missing. Columns that the table lacks or that have a single
-    level are left out. Differences (`DIFFERENCE_COLUMNS`) are of auc, sensitivity, specificity; their limits are
-    percentiles over patients resampled jointly, since a patient may have studies in several levels.
+    negatives is suppressed, and the next smallest beside a single such cell (`suppressed_levels`): values and counts
+    are missing. Columns that the table lacks or that have a single level are left out. Differences
+    (`DIFFERENCE_COLUMNS`) are of auc, sensitivity, specificity; their limits are percentiles over patients resampled
+    jointly, since a patient may have studies in several levels.
     """
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
@@ -68,8 +69,9 @@ def subgroup_tables(
             counts = patient_counts(n_patients, config.bootstrap_draws, np.random.default_rng(config.seed))
         parts = level_parts(predictions, level, list(map(str, found.index)), groups)
         name = column.removesuffix("_years").removesuffix("_mm")
-        rows += _level_rows(name, parts, groups, config)
-        differences += _differences(name, parts, groups, counts, config)
+        suppressed = {task: suppressed_levels(parts, task, config) for task in groups}
+        rows += _level_rows(name, parts, suppressed, groups, config)
+        differences += _differences(name, parts, suppressed, groups, counts, config)
     metrics = pd.DataFrame(rows)
     table = pd.DataFrame(differences, columns=list(DIFFERENCE_COLUMNS))
     numbers = ("value", "value_reference", "difference", "ci_low", "ci_high")
@@ -90,14 +92,34 @@ def _is_small(known: Known, config: AssessConfig) -> bool:
     return min(n_pos, len(known.label) - n_pos) < config.subgroups.min_class_count
 
 
+def suppressed_levels(parts: Mapping[str, Part], task: str, config: AssessConfig) -> set[str]:
+    """Levels of a column whose cell of a task is not shown.
+
+    Those that are too small. Where that is a single one with anybody in it, the next smallest goes too: the single one
+    could be had by subtracting the others from the row of the whole table (complementary suppression, Hundepool et
+    al., Statistical Disclosure Control, 2012).
+    """
+    cells = {level: part.tasks[task] for level, part in parts.items()}
+    small = {level for level, known in cells.items() if _is_small(known, config)}
+    inhabited = [level for level in small if len(cells[level].label) + cells[level].n_unknown]
+    others = [level for level in cells if level not in small]
+    if len(inhabited) == 1 and others:
+        small.add(min(others, key=lambda level: len(cells[level].label)))
+    return small
+
+
 def _level_rows(
-    name: str, parts: Mapping[str, Part], groups: Mapping[str, str], config: AssessConfig
+    name: str,
+    parts: Mapping[str, Part],
+    suppressed: Mapping[str, set[str]],
+    groups: Mapping[str, str],
+    config: AssessConfig,
 ) -> Iterator[dict[str, Any]]:
     hidden = {"n": None, "n_pos": None, "n_neg": None, "n_patients": None, "n_unknown": None, "status": SUPPRESSED}
     for level, part in parts.items():
         for task, known in part.tasks.items():
             place = {"model": config.model, "cohort": ALL, "subgroup": f"{name}: {level}", "task": task}
-            small = _is_small(known, config)
+            small = level in suppressed[task]
             for found in _estimates(known, config):
                 shown = Estimate(found.metric, None) if small else found
                 yield place | {"group": groups[task]} | cell(shown) | (hidden if small else known.counts)
@@ -115,6 +137,7 @@ def _estimates(known: Known, config: AssessConfig) -> Iterator[Estimate]:
 def _differences(
     name: str,
     parts: Mapping[str, Part],
+    suppressed: Mapping[str, set[str]],
     groups: Mapping[str, str],
     counts: NDArray[np.int32],
     config: AssessConfig,
@@ -123,13 +146,11 @@ def _differences(
     reference, *others = parts
     for task in groups:
         base = parts[reference].tasks[task]
-        if _is_small(base, config):
+        if reference in suppressed[task]:
             continue
         of_base = _level_draws(base, counts)
-        for level in others:
+        for level in (level for level in others if level not in suppressed[task]):
             known = parts[level].tasks[task]
-            if _is_small(known, config):
-                continue
             place = {"subgroup": name, "level": level, "reference": reference, "task": task, "group": groups[task]}
             for metric, (value, draws) in _level_draws(known, counts).items():
                 value_reference, draws_reference = of_base[metric]

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hyperct_pipeline.evaluation.assess_settings import ALL
-from hyperct_pipeline.evaluation.prediction_checks import RECALIBRATED, RIVAL, THRESHOLDS, rivals_of
+from hyperct_pipeline.evaluation.prediction_problems import RECALIBRATED, RIVAL, THRESHOLDS, rivals_of
 from hyperct_pipeline.metrics import discrimination
 
 OTHER = "other"  # group of a task that the catalogue does not know
@@ -103,13 +103,22 @@ def parts_of(predictions: pd.DataFrame, groups: Mapping[str, str]) -> Iterator[P
     """The whole table as `all`, then every cohort; only `all` where there are no cohorts."""
     tasks = list(groups)
     yield part_of(predictions, ALL, tasks)
-    cohorts = sorted(set(predictions["cohort"].dropna().astype(str)) - {ALL})
+    cohorts = sorted(set(predictions["cohort"].dropna().astype(str)))
     for cohort in cohorts:
         yield part_of(predictions[(predictions["cohort"] == cohort).fillna(False)], cohort, tasks)
 
 
+def in_key_order(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Rows by patient and study, so that no bootstrap draw depends on the order of the table; the index goes along."""
+    patient, study = (pd.factorize(predictions[key], sort=True)[0] for key in ("patient_key", "study_key"))
+    return predictions.iloc[np.lexsort((study, patient))]
+
+
 def groups_of(predictions: pd.DataFrame, catalogue: Mapping[str, str]) -> dict[str, str]:
-    """Task -> group of the tasks in the table, those of the catalogue first, others as group `other`."""
-    found = list(dict.fromkeys(predictions["task"].astype(str)))
+    """Task -> group of the tasks in the table, those of the catalogue first, others as group `other`.
+
+    Others stand in the order of the table, which the index keeps.
+    """
+    found = list(dict.fromkeys(predictions["task"].sort_index(kind="stable").astype(str)))
     known = {task: group for task, group in catalogue.items() if task in set(found)}
     return known | {task: OTHER for task in found if task not in known}

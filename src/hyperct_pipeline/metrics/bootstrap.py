@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 16  # draws summed together: the running sums of a block stay near the processor
+BLOCK = 16  # draws summed together at least: the running sums of a block stay near the processor
+BLOCK_CELLS = 2**15  # patients times draws of a block of few patients, where the calls cost more than the sums
 
 
 def patient_counts(n_patients: int, n_draws: int, generator: np.random.Generator) -> NDArray[np.int32]:
@@ -25,16 +26,20 @@ def patient_counts(n_patients: int, n_draws: int, generator: np.random.Generator
 
 def blocks(counts: NDArray[np.int32]) -> Iterator[tuple[slice, NDArray[np.int32]]]:
     """The draws in blocks: their columns, and the counts (P, d) of these."""
-    for first in range(0, counts.shape[1], BLOCK):
-        part = slice(first, min(first + BLOCK, counts.shape[1]))
+    size = max(BLOCK, BLOCK_CELLS // max(len(counts), 1))
+    for first in range(0, counts.shape[1], size):
+        part = slice(first, min(first + size, counts.shape[1]))
         yield part, np.ascontiguousarray(counts[:, part])
 
 
 def percentile_band(draws: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper percentile limits over axis 0; draws that are NaN are left out, all NaN stays NaN."""
     tail = (1.0 - level) / 2.0
-    empty = np.isnan(draws).all(axis=0)
-    if not np.isnan(draws).any():  # the common case, and much faster
+    undefined = np.isnan(draws)
+    empty, lost = undefined.all(axis=0), undefined.all(axis=1)
+    if lost.any() and not lost.all():  # a draw is mostly undefined as a whole
+        draws, undefined = draws[~lost], undefined[~lost]
+    if not undefined.any():  # the common case, and much faster
         low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
         return low, high
     filled = np.where(empty, 0.0, draws)  # nanquantile warns about a column without values

@@ -15,8 +15,10 @@ from scipy.special import expit, log_expit, logit
 
 from hyperct_pipeline.metrics.discrimination import known_labels
 
-# A probability of exactly 0 or 1 has no logit: it is read as one in a million million.
+# A probability of exactly 0 or 1 has no logit: it is read as one in a million million. The limit is one of the logit,
+# because 1 - 1e-12 is not that in float64, and 0 and 1 would not be mirrored.
 PROBABILITY_FLOOR = 1e-12
+LOGIT_LIMIT = float(np.log1p(-PROBABILITY_FLOOR) - np.log(PROBABILITY_FLOOR))
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,8 @@ class ReliabilityCurve:
 
 
 def to_logit(probability: ArrayLike) -> NDArray[np.float64]:
-    """Logits of probabilities, finite for 0 and 1 too."""
-    clipped = np.clip(np.asarray(probability, dtype=np.float64), PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
-    result: NDArray[np.float64] = logit(clipped)
+    """Logits of probabilities, within +-`LOGIT_LIMIT` for 0 and 1 too."""
+    result: NDArray[np.float64] = np.clip(logit(np.asarray(probability, dtype=np.float64)), -LOGIT_LIMIT, LOGIT_LIMIT)
     return result
 
 
