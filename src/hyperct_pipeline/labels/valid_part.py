@@ -45,7 +45,11 @@ def valid_part(
         return ValidPart(adapter.validate_python(dict(raw)))
     except ValidationError as error:
         found = error.errors()
-    problems = tuple(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in found)
+    problems = tuple(
+        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}"
+        + (f" (found {e['input']!r:.80})" if isinstance(e["input"], str | int | float) else "")
+        for e in found
+    )
     places = {entry(e["loc"], raw) for e in found}
     if () in places:
         return ValidPart(None, problems)
