@@ -23,6 +23,7 @@ def read_one(catalogue: TaskCatalogue, quantity: str, text: str, unit: str | Non
         ("lvef", "55.0", 55, 55),
         ("lvef", "55 %", 55, 55),
         ("lvef", "55-60%", 55, 60),
+        ("lvef", "between 40 and 45 %", 40, 45),
         ("lvef", "30–35%", 30, 35),
         ("lvef", "60-55", 55, 60),
         ("lvef", "55 to 60", 55, 60),
@@ -92,7 +93,9 @@ def test_what_cannot_be_used_is_unknown_with_its_reason(catalogue: TaskCatalogue
         ("lvef", "mildly reduced 45%", 45), ("lvef", "mild to moderate, 40%", 40), ("lvef", "not reduced (55%)", 55),
         ("lvef", "45% (visual estimate)", 45), ("lvef", "EF mildly reduced (45%)", 45), ("lvidd", "62 mm.", 6.2),
         ("lvidd", "6.2 cm (62 mm)", 6.2), ("tr_vmax", "mild TR (2.5 m/s)", 2.5), ("tr_vmax", "350 cm/s (peak)", 3.5),
-        ("pasp", "RVSP: 40 mmHg", 40), ("e_a_ratio", "E/A = 0.9", 0.9),
+        ("pasp", "RVSP: 40 mmHg", 40), ("e_a_ratio", "E/A = 0.9", 0.9), ("lvef", "LVEF 45%", 45),
+        ("lvef", "EF is 45%", 45), ("lvef", "LVEF of 45 %", 45), ("lvef", "visually estimated at 45%", 45),
+        ("lvef", "LVEF=45% by biplane", 45), ("lvef", "45% by Simpson", 45),
     ],
 )  # fmt: skip
 def test_remarks_that_say_nothing_else_do_not_hide_the_number(
@@ -109,7 +112,8 @@ def test_remarks_that_say_nothing_else_do_not_hide_the_number(
         ("lvef", "cannot assess (45%)"), ("lvef", "established (45%)"), ("lvef", "45% (prior)"), ("lvef", "not (45%)"),
         ("lvef", "reduced to (45%)"), ("lvef", "prior EF=45%"), ("lvef", "PASP: 45"), ("lvef", "no longer 45%"),
         ("lvef", "EF 45% (2019)"), ("pasp", "no TR (40)"), ("e_a_ratio", "fused (2)"), ("tr_vmax", "see note (4)"),
-        ("lvidd", "6.2 cm (52 mm)"), ("lvidd", "6.2 (6.2)"), ("lvef", "45..%"),
+        ("lvef", "45% by report"), ("lvef", "EF at rest 45%"), ("lvef", "EF was 45% in 2019"), ("lvef", "of 45%"),
+        ("lvef", "between 40 and normal"), ("lvidd", "6.2 cm (52 mm)"), ("lvidd", "6.2 (6.2)"), ("lvef", "45..%"),
     ],
 )  # fmt: skip
 def test_a_number_beside_other_words_is_no_measurement(catalogue: TaskCatalogue, quantity: str, text: str) -> None:

@@ -49,6 +49,7 @@ _TWO = rf"\s*(?P<b>{_NUMBER})\s*{_UNIT.format('v')}"
 _BOUND = re.compile(rf"(?P<sign><=|>=|<|>|{'|'.join(_BOUND_WORDS)})\s*{_ONE}")
 _POINT = re.compile(rf"(?P<minus>-?)\+?{_ONE}")
 _RANGE = re.compile(rf"(?P<a>{_NUMBER})\s*(?P<u>%|[a-z][a-z0-9/*^ ]*?)?\s*(?:-|to){_TWO}")
+_BETWEEN = re.compile(rf"between\s+(?P<a>{_NUMBER})\s*(?P<u>%|[a-z][a-z0-9/*^]*)?\s+and{_TWO}")
 _PLUS_MINUS = re.compile(rf"{_ONE}\s*\+/-{_TWO}")
 # whole words only: "cannot" and "established" are no estimates
 _APPROXIMATELY = re.compile(
@@ -172,7 +173,7 @@ def _pair(match: re.Match[str], scale: Scale) -> tuple[float, float] | None:
 # A range goes before a point, in whose unit "to 60" could hide.
 _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Scale], Bounds | None]], ...] = (
     (_TWICE, _twice), (_APPROXIMATELY, _approximate), (_BOUND, _one_sided),
-    (_PLUS_MINUS, _plus_minus), (_RANGE, _range), (_POINT, _point),
+    (_PLUS_MINUS, _plus_minus), (_BETWEEN, _range), (_RANGE, _range), (_POINT, _point),
 )  # fmt: skip
 
 
