@@ -14,10 +14,13 @@ def _table(splits: list[str | None]) -> pd.DataFrame:
 
 def test_one_split_is_taken_and_patients_keep_to_it(caplog: pytest.LogCaptureFixture) -> None:
     frame = _table(["test"] * 3 + ["train"] * 2 + ["validation"])
-    assert of_split(frame, "test").index.tolist() == [0, 1, 2]
-    (record,) = caplog.records
-    assert record.levelname == "WARNING"
-    assert "3 rows of other splits than test are left out: {'train': 2, 'validation': 1}" in record.message
+    with caplog.at_level("INFO"):
+        assert of_split(frame, "test").index.tolist() == [0, 1, 2]
+        of_split(_table(["test", "external"]), "test")
+    usual, strange = caplog.records
+    assert (usual.levelname, strange.levelname) == ("INFO", "WARNING")
+    assert "3 rows of other splits than test are left out: {'train': 2, 'validation': 1}" in usual.message
+    assert "1 rows of other splits than test are left out: {'external': 1}" in strange.message
     with pytest.raises(LeakageError, match="1 patients stand in more than one split"):
         of_split(frame.assign(patient_key="same"), "test")
 

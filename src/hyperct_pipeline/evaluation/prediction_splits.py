@@ -8,6 +8,8 @@ from hyperct_pipeline.errors import LabelTableError, LeakageError
 
 logger = logging.getLogger(__name__)
 
+DEVELOPMENT = frozenset({"train", "validation"})
+
 KNOWN_SPLITS = ("train", "validation", "test")
 
 
@@ -37,8 +39,10 @@ def of_split(predictions: pd.DataFrame, split: str, name: str = "predictions") -
             f"{way}; a table without the column is taken whole"
         )
     if others:
-        logger.warning(
-            "%s: %d rows of other splits than %s are left out: %s", name, sum(others.values()), split, others
+        # rows of the development are expected beside those that are assessed; any other may be a mistake
+        level = logging.INFO if set(others) <= DEVELOPMENT else logging.WARNING
+        logger.log(
+            level, "%s: %d rows of other splits than %s are left out: %s", name, sum(others.values()), split, others
         )
     return rows
 
