@@ -4,6 +4,7 @@ Shape letters: n held-out studies, K tasks, D bootstrap draws.
 """
 
 import dataclasses
+import gc
 import logging
 import math
 import os
@@ -90,6 +91,7 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
     Logits of the held-out studies go into the record, so that intervals over seeds can be made from the records alone.
     """
     device = device_of(run.config.device)
+    _free_what_is_left(device)
     model = HyperCT(build_backbone(job.backbone), job.tasks, run.model)
     train, validation = (_fresh(studies, run.seed) for studies in (job.train, job.validation))
     epochs: dict[str, Epoch] = {}
@@ -212,6 +214,13 @@ def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         values = [float(record[key]) for record in records if record.get(key) is not None]
         means[key] = float(np.mean(values)) if values else None
     return means | {"trainable_parameters": int(records[0]["trainable_parameters"])}
+
+
+def _free_what_is_left(device: torch.device) -> None:
+    """Give the memory of earlier runs back, so that each begins with the same."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _fresh(studies: CTStudies, seed: int | None) -> CTStudies:
