@@ -95,13 +95,14 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
     model = HyperCT(build_backbone(job.backbone), job.tasks, run.model)
     train, validation = (_fresh(studies, run.seed) for studies in (job.train, job.validation))
     epochs: dict[str, Epoch] = {}
-    started = time.monotonic()
+    started, stopped = time.monotonic(), False
     with _peak_memory(device) as peak:
         for epoch in fit(model, train, validation, run.config):
             epochs[epoch.name] = epoch
             best = best_epoch({name: history_row(done.checkpoint) for name, done in epochs.items()})
             epochs = {name: done for name, done in epochs.items() if name in {best, epoch.name}}
-            if compare.max_seconds is not None and time.monotonic() - started > compare.max_seconds:
+            stopped = compare.max_seconds is not None and time.monotonic() - started > compare.max_seconds
+            if stopped:
                 break
     last = epochs[max(epochs)]
     load_trained(model, epochs[best].checkpoint)
@@ -116,6 +117,8 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
         "seed": run.seed,
         "best_epoch": int(epochs[best].checkpoint.state["epoch"]),
         "epochs": int(last.checkpoint.state["epoch"]),
+        "max_seconds": compare.max_seconds,
+        "stopped_by_time": stopped and int(last.checkpoint.state["epoch"]) < run.config.epochs,
         "train_loss": last.metrics["train_loss"],
         "validation_auroc": epochs[best].metrics.get("validation_auroc"),
         "between_task_share": epochs[best].metrics.get("between_task_share"),
@@ -127,6 +130,18 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
         "seconds": time.monotonic() - started,
         "logits": np.round(logits, 6).tolist(),
     }
+
+
+def made_before(record: Mapping[str, Any], settings: str, max_seconds: float | None) -> bool:
+    """Whether a record is what the run would give now.
+
+    The settings must be the same, and the time limit too; a run that its limit did not stop stands under a longer one.
+    """
+    if record.get("settings") != settings or "max_seconds" not in record:
+        return False
+    before = record["max_seconds"]
+    longer = max_seconds is None or (before is not None and max_seconds >= before)
+    return bool(max_seconds == before or (longer and not record["stopped_by_time"]))
 
 
 def comparison_rows(
@@ -213,7 +228,11 @@ def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for key in keys:
         values = [float(record[key]) for record in records if record.get(key) is not None]
         means[key] = float(np.mean(values)) if values else None
-    return means | {"trainable_parameters": int(records[0]["trainable_parameters"])}
+    stopped = sum(bool(record.get("stopped_by_time")) for record in records)
+    return means | {
+        "trainable_parameters": int(records[0]["trainable_parameters"]),
+        "seeds_stopped_by_time": stopped,
+    }
 
 
 def _free_what_is_left(device: torch.device) -> None:
