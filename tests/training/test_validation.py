@@ -58,7 +58,7 @@ def test_validation_has_the_precision_of_the_training(
     model, cpu = new_model(), torch.device("cpu")
     model.precision = precision
     batch = next(validation.batches(range(12), 12, epoch=0))
-    images = validation.normalise(batch.images, batch.mask)
+    images = validation.normalise(batch.images)
     expected = model.eval().logits_all_tasks(images, batch.mask, precision=precision)
     np.testing.assert_array_equal(score(model, validation, 12, cpu), expected.double().numpy())
     assert not np.array_equal(expected.numpy(), model.logits_all_tasks(images, batch.mask, precision="fp16").numpy())

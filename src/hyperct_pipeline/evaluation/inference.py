@@ -65,7 +65,7 @@ def predict_logits(
     with torch.inference_mode():
         for hu, seen in _prefetched(package, store, study_keys, batch_size, pin=device.type == "cuda"):
             x, mask = hu.to(device, non_blocking=True), seen.to(device, non_blocking=True)
-            scores = model.logits_all_tasks(normalised(x, mask), mask, precision=asked)  # (B, T)
+            scores = model.logits_all_tasks(normalised(x), mask, precision=asked)  # (B, T)
             logits[done : done + len(x)] = scores.double().cpu().numpy()
             _refuse_not_finite(logits[done : done + len(x)], study_keys[done:], package.tasks)
             done += len(x)

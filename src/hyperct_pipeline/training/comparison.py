@@ -255,7 +255,7 @@ def _flop_per_scan(model: HyperCT, studies: CTStudies, device: torch.device) -> 
     model.requires_grad_(False)  # the counter takes views of parameters for results that it could follow backwards
     batch = next(studies.batches([0], 1, epoch=0)).to(device)
     model.eval()
-    images = studies.normalise(batch.images, batch.mask)
+    images = studies.normalise(batch.images)
     model.logits_all_tasks(images, batch.mask)  # merged weights are made once, not per scan
     with FlopCounterMode(display=False) as counter:
         model.logits_all_tasks(images, batch.mask)

@@ -182,7 +182,7 @@ class _Run:
         if self.train.features is not None:
             logits = self.model.logits_of_features(batch.images, batch.mask, asked, part.scan)
         else:
-            images = self.train.normalise(batch.images, batch.mask)
+            images = self.train.normalise(batch.images)
             logits = self.model(images, batch.mask, asked, part.scan, torch.from_numpy(distinct))
         task, target = (t.to(self.device, non_blocking=True) for t in (part.task, part.target))
         losses: tuple[Tensor, Tensor] = self.loss(logits, target, task)

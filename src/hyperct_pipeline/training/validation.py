@@ -39,7 +39,7 @@ def score(model: HyperCT, studies: CTStudies, batch_size: int, device: torch.dev
 def _logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
     if studies.features is not None:
         return model.head.scores(batch.images, batch.mask).expand(-1, len(model.tasks)).double()
-    images = studies.normalise(batch.images, batch.mask)
+    images = studies.normalise(batch.images)
     return model.logits_all_tasks(images, batch.mask, precision=model.precision).double()
 
 
