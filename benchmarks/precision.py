@@ -27,7 +27,7 @@ def logits_of(
     parts = []
     for batch in studies.batches(range(len(studies)), 8, epoch=0):
         there = batch.to(device)
-        images = studies.normalise(there.images, there.mask)
+        images = studies.normalise(there.images)
         parts.append(package.model.logits_all_tasks(images, there.mask, precision=precision).double().cpu().numpy())
     return np.concatenate(parts)
 

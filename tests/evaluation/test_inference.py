@@ -46,6 +46,22 @@ def test_a_missing_volume_is_an_error(package: SimpleNamespace, store: VolumeSto
         predict_logits(package, store, ["air", "nobody"], CPU)
 
 
+def test_logits_that_are_not_finite_name_studies_and_tasks(
+    package: SimpleNamespace, store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = package.model.logits_all_tasks
+
+    def overflowing(x: torch.Tensor, mask: torch.Tensor, precision: str | None) -> torch.Tensor:
+        scores = whole(x, mask)
+        scores[scores[:, 0] == 1.0, 1] = torch.inf  # bone, for the second task
+        return scores
+
+    monkeypatch.setattr(package.model, "logits_all_tasks", overflowing)
+    with pytest.raises(PackageError, match=r"1 of 2 logits are not finite; studies bone; tasks dark\. Score with"):
+        predict_logits(package, store, ["air", "bone", "water"], CPU, batch_size=1)
+    assert predict_logits(package, store, ["air", "water"], CPU).shape == (2, 2)
+
+
 def test_no_study_gives_no_row(package: SimpleNamespace, store: VolumeStore) -> None:
     assert predict_logits(package, store, [], CPU).shape == (0, 2)
 

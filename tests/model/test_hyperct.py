@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT, HyperCTConfig
+from hyperct_pipeline.training.dataset import Normalisation
+from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig, hu_triplets, triplets
 
 from .conftest import TINY_BACKBONE, TINY_MODEL, Golden
 
@@ -176,3 +179,19 @@ def test_the_reference_layout_scores_a_scan_alike_by_every_way(golden: Golden) -
     tasks = torch.zeros(len(mask), dtype=torch.long)
     one_by_one = model(golden.triplets(), mask, tasks)
     torch.testing.assert_close(model.logits_all_tasks(golden.triplets(), mask, [0])[:, 0], one_by_one)
+
+
+def test_padded_scans_in_the_reference_layout(golden: Golden) -> None:
+    """Padding is 0 in [0, 1], so air in HU, before planes are viewed as images; against a plain loop over planes."""
+    slices, model = SliceConfig(crop_yx=(48, 48), n_triplets=5, layout="reference"), golden.model("reference")
+    hu = np.random.default_rng(0).integers(-1000, 1001, (9, 48, 48)).astype(np.int16)  # 3 triplets of 5
+    window, mask = hu_triplets(hu, slices, None)
+    planes = [hu[3 * image + channel].T if image < 3 else np.full((48, 48), -1000) for channel in range(3)
+              for image in range(5)]  # fmt: skip
+    unit = (np.stack(planes).reshape(5, 3, 48, 48) + 1000.0) / 2000.0
+    expected = torch.from_numpy((unit - IMAGENET_MEAN[:, None, None]) / IMAGENET_STD[:, None, None]).float()
+    found = model._images(Normalisation(slices)(torch.from_numpy(window)[None]))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    images, seen = triplets(hu, slices, None)
+    torch.testing.assert_close(model._images(torch.from_numpy(images)[None]), expected, atol=1e-5, rtol=0)
+    assert mask.tolist() == seen.tolist() == [True] * 3 + [False] * 2

@@ -1,5 +1,7 @@
 """Every method and every saving against the plain forward, and trainable parameters by count."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT, HyperCTConfig
 from hyperct_pipeline.model.hypernetwork import CoreHypernetwork, Hypernetwork
 from hyperct_pipeline.model.settings import SITES, BackboneConfig
+from hyperct_pipeline.model.task_weights import free_bytes
 from hyperct_pipeline.model.update_size import update_sizes
 
 from .conftest import TINY_BACKBONE, TINY_MODEL
@@ -99,7 +102,7 @@ def test_one_block_saves_both_ways_at_once(tiny_input: tuple[Tensor, Tensor]) ->
     check(model_of(replace(TINY_BACKBONE, depth=1)), *tiny_input)
 
 
-def test_checkpointed_and_compiled_blocks_change_nothing(tiny_input: tuple[Tensor, Tensor]) -> None:
+def test_checkpointed_blocks_change_nothing(tiny_input: tuple[Tensor, Tensor]) -> None:
     model = model_of()
     model.checkpointing = True
     check(model, *tiny_input)
@@ -111,6 +114,21 @@ def test_compiled_blocks_have_no_graph_break(tiny_input: tuple[Tensor, Tensor]) 
     model = model_of()
     model.compile_blocks()  # fullgraph: a break is an error
     check(model, *tiny_input)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile's own
+def test_compiled_blocks_take_any_batch_of_any_model() -> None:
+    """torch gives up after 8 graphs of one function: other batches and other models must not add up to that."""
+    for seed in (0, 1):
+        model, plain = (model_of(replace(TINY_BACKBONE, depth=2), seed=seed) for _ in range(2))
+        model.compile_blocks(backend="eager")
+        for n_scans, n_triplets in ((8, 6), (8, 5), (1, 6)):
+            x = torch.randn(n_scans, n_triplets, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+            batch = x, torch.ones(n_scans, n_triplets, dtype=torch.bool), torch.arange(n_scans) % 4
+            torch.testing.assert_close(model(*batch), plain(*batch), atol=1e-5, rtol=1e-5)
+            with torch.no_grad():
+                torch.testing.assert_close(model(*batch), plain(*batch), atol=1e-5, rtol=1e-5)
 
 
 def test_adapters_are_generated_once_per_distinct_task(tiny_input: tuple[Tensor, Tensor]) -> None:
@@ -184,6 +202,37 @@ def test_activations_beyond_fp16_are_refused(tiny_input: tuple[Tensor, Tensor]) 
     with pytest.raises(ConfigError, match="task a: activations are beyond the range of fp16"):
         model.logits_all_tasks(*tiny_input, precision="fp16")
     assert model.logits_all_tasks(*tiny_input, precision="bf16").isfinite().all()
+
+
+@pytest.mark.parametrize("method", ["linear_probe", "attention_probe", "hard_sharing", "shared_lora"])
+def test_shared_activations_beyond_fp16_are_refused(method: str, tiny_input: tuple[Tensor, Tensor]) -> None:
+    model = model_of(method=method)
+    assert model.logits_all_tasks(*tiny_input, precision="fp16").isfinite().all()
+    with torch.no_grad():
+        model.backbone.blocks[1].mlp.fc1.bias.fill_(60000.0)
+    with pytest.raises(ConfigError, match=f"method {method}: activations are beyond the range of fp16"):
+        model.logits_all_tasks(*tiny_input, precision="fp16")
+    assert model.logits_all_tasks(*tiny_input, precision="bf16").isfinite().all()
+
+
+def test_a_model_goes_as_soon_as_nothing_refers_to_it(tiny_input: tuple[Tensor, Tensor]) -> None:
+    model = model_of()
+    model.logits_all_tasks(*tiny_input)
+    model(*tiny_input, torch.tensor([0, 1, 2])).sum().backward()
+    alive = weakref.ref(model)
+    gc.disable()  # device memory must not wait for the collector
+    try:
+        del model
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_free_memory_counts_what_torch_holds_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 300)
+    assert free_bytes(torch.device("cuda")) == 1400
 
 
 SHAPES = dict.fromkeys(SITES, (768, 768)) | {"mlp_up": (3072, 768), "mlp_down": (768, 3072)}

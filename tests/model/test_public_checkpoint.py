@@ -76,6 +76,31 @@ def test_public_checkpoints_that_do_not_fit(golden: Golden, public: tuple[Path, 
     assert not target.exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"mode": "default", "slice_layout": None},
+            "head_norm is True, expected False; model.slice_layout is triplets, expected reference",
+        ),
+        ({"scale": 2.0}, "scale is 2.0, expected 1.0"),
+        ({"head_norm": True}, "head_norm is True, expected False"),
+        ({"slice_layout": "triplets"}, "slice_layout is triplets, expected reference"),
+        ({"adapt_from_block": 1}, "adapt_from_block is 1, expected 0"),
+        ({"method": "hyperct_narrow"}, "public checkpoints are of method hyperct, the model is hyperct_narrow"),
+        ({"method": "hyperct_shuffled"}, "the model is hyperct_shuffled"),
+    ],
+)
+def test_a_model_that_would_use_the_weights_otherwise(
+    golden: Golden, public: tuple[Path, Path], changes: dict[str, object], message: str
+) -> None:
+    """The tensors fit every one of them."""
+    model = fresh(golden)
+    other = HyperCT(build_backbone(golden.backbone_config()), model.tasks, replace(model.config, **changes))
+    with pytest.raises(WeightsError, match=message):
+        load_public_checkpoint(other, *public, names=NAMES)
+
+
 @pytest.mark.parametrize("layout", ["hf", "meta"])
 def test_converted_weights_equal_the_forward_of_transformers(tmp_path: Path, layout: str) -> None:
     """Fused qkv, q and v biases without a k bias, registers, RoPE and layer scale, on a grid that is not square."""

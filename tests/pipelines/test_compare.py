@@ -93,6 +93,14 @@ def test_records_are_made_once_and_tabulated(
         tabulate(records, index.iloc[:-1], store, catalogue, COMPARE)
 
 
+def test_several_processes_are_refused(index: pd.DataFrame, store: VolumeStore, catalogue: TaskCatalogueConfig) -> None:
+    with pytest.raises(ConfigError, match="`compare` trains in one process"):
+        made(index, store, catalogue, {}, config=replace(SETTINGS["config"], n_processes=2))
+    variants = CompareConfig(methods=("x",), variants={"x": {"n_processes": 2}}, seeds=(0,))
+    with pytest.raises(ConfigError, match="`compare` trains in one process"):
+        made(index, store, catalogue, {}, compare=variants)
+
+
 def test_held_out_patients_are_not_trained_on(
     index: pd.DataFrame, store: VolumeStore, catalogue: TaskCatalogueConfig
 ) -> None:

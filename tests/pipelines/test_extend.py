@@ -1,5 +1,6 @@
 """The `extend` pipeline: a package with one task more."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,10 @@ def test_what_cannot_be_added(
     store.put("s00", StoredVolume(hu, np.eye(4), (6, 32, 32), np.arange(6), "prepared-otherwise"))
     with pytest.raises(StoreError, match="prepared-otherwise"):
         extend_model(package, index, store, catalogue, FIT, ExtendConfig(task="emphysema"))
+
+
+def test_several_processes_are_refused(
+    package: ModelPackage, index: pd.DataFrame, store: VolumeStore, catalogue: TaskCatalogueConfig
+) -> None:
+    with pytest.raises(ConfigError, match="`extend` trains in one process"):
+        extend_model(package, index, store, catalogue, replace(FIT, n_processes=2), ExtendConfig(task="emphysema"))

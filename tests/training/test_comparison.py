@@ -8,7 +8,7 @@ import pytest
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.metrics.discrimination import auroc
-from hyperct_pipeline.training.comparison import comparison_rows, record_of, runs_of
+from hyperct_pipeline.training.comparison import comparison_rows, made_before, record_of, runs_of
 from hyperct_pipeline.training.dataset import CTStudies
 from hyperct_pipeline.training.job import Job
 from hyperct_pipeline.training.settings import CompareConfig, FitConfig
@@ -60,6 +60,7 @@ def test_records_and_table(train: CTStudies, validation: CTStudies, store: Volum
     for run in runs_of(compare, MODEL, FIT):
         job = Job(BACKBONE, run.model, TASKS, train, validation, run.config, "")
         records.append(record_of(run, job, test, compare))
+    assert not any(record["stopped_by_time"] for record in records)
     assert all(len(record["logits"]) == 30 and record["epochs"] == 3 for record in records)
     assert records[0]["trainable_parameters"] == 32 * 2 + 33 * 3  # LayerNorm, and one linear per task
     assert records[0]["logits"] != records[1]["logits"]
@@ -85,7 +86,30 @@ def test_time_ends_a_run(train: CTStudies, validation: CTStudies) -> None:
     for run in runs_of(compare, MODEL, replace(FIT, epochs=50)):
         job = Job(BACKBONE, run.model, TASKS, train, validation, run.config, "")
         record = record_of(run, job, validation, compare)
+        assert record["stopped_by_time"] and record["max_seconds"] == 1e-6
         assert record["epochs"] == 1 and record["gflop_per_scan"] > 0 and record["trainable_parameters"] > 0
+
+
+@pytest.mark.parametrize(
+    ("before", "stopped", "now", "same"),
+    [
+        (None, False, None, True),
+        (60.0, True, 60.0, True),
+        (60.0, True, 600.0, False),  # it would have gone on
+        (60.0, True, None, False),
+        (60.0, False, 600.0, True),  # it ended by itself
+        (60.0, False, None, True),
+        (60.0, False, 30.0, False),
+        (None, False, 30.0, False),
+    ],
+)
+def test_a_run_is_repeated_under_another_time_limit(
+    before: float | None, stopped: bool, now: float | None, same: bool
+) -> None:
+    record = {"settings": "s", "max_seconds": before, "stopped_by_time": stopped}
+    assert made_before(record, "s", now) == same
+    assert not made_before(record, "other", now)
+    assert not made_before({}, "s", now)
 
 
 def test_a_group_without_labels_is_undefined() -> None:

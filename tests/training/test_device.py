@@ -1,10 +1,13 @@
 """The device of a model."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.training.device import device_of
+from hyperct_pipeline.training.launch import refuse_processes
 from hyperct_pipeline.training.settings import FitConfig
 
 
@@ -25,3 +28,17 @@ def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_name_that_is_no_device_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"fit\.device must be auto"):
         FitConfig(device=name)
+
+
+@pytest.mark.parametrize("many", [{"n_processes": 2}, {"n_nodes": 2, "rendezvous": "node0:29500"}])
+def test_one_gpu_by_number_is_not_for_several_processes(many: dict[str, Any]) -> None:
+    assert FitConfig(device="cuda", **many).device == "cuda"
+    with pytest.raises(ValueError, match=r"fit\.device is cuda:3.*say cuda"):
+        FitConfig(device="cuda:3", **many)
+
+
+@pytest.mark.parametrize("many", [{"n_processes": 2}, {"n_nodes": 2, "rendezvous": "node0:29500"}])
+def test_pipelines_that_train_in_one_process_refuse_more(many: dict[str, Any]) -> None:
+    refuse_processes(FitConfig(), "compare")
+    with pytest.raises(ConfigError, match="but `compare` trains in one process: set both to 1"):
+        refuse_processes(FitConfig(**many), "compare")

@@ -1,23 +1,31 @@
 """Where training goes on, and which epoch is the best."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
-from hyperct_pipeline.errors import PackageError
+from hyperct_pipeline.errors import ConfigError, PackageError
+from hyperct_pipeline.model.backbone import build_backbone
+from hyperct_pipeline.model.hyperct import HyperCT
+from hyperct_pipeline.model.settings import BackboneConfig
 from hyperct_pipeline.training.checkpoint import Checkpoint
 from hyperct_pipeline.training.dataset import LabelledStudies
 from hyperct_pipeline.training.history import (
+    backbone_digest_of,
     best_epoch,
     checkpoint_to_resume,
     current_rows,
     epochs_to_keep,
+    refuse_other_training,
     settings_digest,
+    start_digest,
 )
 from hyperct_pipeline.training.settings import FitConfig
 
-from .conftest import BACKBONE, MODEL, SLICES
+from .conftest import BACKBONE, MODEL, SLICES, TASKS
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,38 @@ def test_digest_follows_what_the_weights_depend_on() -> None:
     relabelled = LabelledStudies(("a",), ("p",), np.ones((1, 2), dtype=np.int8))
     rescanned = LabelledStudies(("a",), ("p",), np.zeros((1, 2), dtype=np.int8), ("other voxels",))
 
-    def digest(config: FitConfig, split: LabelledStudies) -> str:
-        return settings_digest(BACKBONE, MODEL, SLICES, config, "prepared-so", ("x", "y"), (split,))
+    def digest(
+        config: FitConfig, split: LabelledStudies, weights: str = "w", backbone: BackboneConfig = BACKBONE
+    ) -> str:
+        return settings_digest(backbone, MODEL, SLICES, config, "prepared-so", ("x", "y"), (split,), weights)
 
     start = digest(FitConfig(), studies)
     assert digest(FitConfig(device="cpu"), studies) == start
+    assert digest(FitConfig(), studies, backbone=replace(BACKBONE, weights="moved.safetensors")) == start
     others = [digest(FitConfig(lr=1.0), studies), digest(FitConfig(), relabelled), digest(FitConfig(), rescanned)]
-    assert len({start, *others}) == 4
+    assert len({start, *others, digest(FitConfig(), studies, "other")}) == 5
+
+
+def test_backbone_digest_follows_the_content_of_the_file(tmp_path: Path) -> None:
+    state = build_backbone(BACKBONE).state_dict()
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "a" / "a.safetensors"]
+    files[2].parent.mkdir()
+    for file, factor in zip(files, (1.0, 2.0, 1.0), strict=True):
+        save_file({name: value * factor for name, value in state.items()}, file)
+    first, doubled, moved = (backbone_digest_of(replace(BACKBONE, weights=str(file))) for file in files)
+    assert first == moved == backbone_digest_of(BACKBONE) != doubled
+
+
+def test_a_checkpoint_of_another_training_is_refused() -> None:
+    model = HyperCT(build_backbone(BACKBONE), TASKS, MODEL)
+    start = start_digest(model)
+    state = {"epoch": 3, "tasks": list(TASKS), "start": start, "settings": "now"}
+    refuse_other_training(Checkpoint({}, {}, state), TASKS, start, "now")
+    for task_order, other, settings, message in (
+        (TASKS[::-1], start, "now", r"epoch 3 is of other tasks: expected \['never_known'.*found \['bright_left'"),
+        (TASKS, start_digest(HyperCT(build_backbone(BACKBONE), TASKS, replace(MODEL, scale=2.0))), "now", "model set"),
+        (TASKS, start_digest(HyperCT(build_backbone(replace(BACKBONE, seed=1)), TASKS, MODEL)), "now", "backbone w"),
+        (TASKS, start, "then", "other data: expected settings then, found now"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            refuse_other_training(Checkpoint({}, {}, state), task_order, other, settings)

@@ -129,7 +129,7 @@ def test_probes_read_features_that_are_computed_once(train: CTStudies, validatio
     assert batch.images.shape == (2, 4, 32)
     centre = CTStudies(own.store, own.studies, SLICES, DIGEST)
     images = next(centre.batches([3, 5], 2, epoch=0))
-    expected = model.features(centre.normalise(images.images, images.mask))
+    expected = model.features(centre.normalise(images.images))
     torch.testing.assert_close(batch.images, expected, atol=1e-6, rtol=0)
 
 

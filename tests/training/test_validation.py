@@ -1,10 +1,16 @@
 """Validation figures against scikit-learn and closed forms."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from hyperct_pipeline.training.validation import validation_metrics
+from hyperct_pipeline.model import task_scorer
+from hyperct_pipeline.model.hyperct import HyperCT
+from hyperct_pipeline.training.dataset import CTStudies
+from hyperct_pipeline.training.validation import score, validation_metrics
 
 RNG = np.random.default_rng(0)
 LABELS = np.array([[0, 1, 1, -1]] * 3 + [[1, 1, 0, -1]] * 5 + [[0, -1, 0, -1]] * 6, dtype=np.int8)
@@ -41,3 +47,18 @@ def test_huge_logits_do_not_overflow() -> None:
 
 def test_nothing_known() -> None:
     assert validation_metrics(np.full((2, 1), -1, dtype=np.int8), np.zeros((2, 1)), "a", 1) == {"validation_tasks": 0.0}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_validation_has_the_precision_of_the_training(
+    new_model: Callable[[], HyperCT], validation: CTStudies, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """Whatever scoring on this device would take by itself, as fp16 on CUDA."""
+    monkeypatch.setattr(task_scorer, "inference_precision", lambda device: "fp16")
+    model, cpu = new_model(), torch.device("cpu")
+    model.precision = precision
+    batch = next(validation.batches(range(12), 12, epoch=0))
+    images = validation.normalise(batch.images)
+    expected = model.eval().logits_all_tasks(images, batch.mask, precision=precision)
+    np.testing.assert_array_equal(score(model, validation, 12, cpu), expected.double().numpy())
+    assert not np.array_equal(expected.numpy(), model.logits_all_tasks(images, batch.mask, precision="fp16").numpy())

@@ -56,6 +56,7 @@ def predict_logits(
     Raises:
         PackageError: a volume was preprocessed otherwise than those the model was trained on.
         StoreError: a study has no volume in the store.
+        PackageError: a logit is NaN or infinite, naming studies and tasks.
     """
     model = package.model.to(device).eval()
     normalised, asked = Normalisation(package.slice_config), None if precision == "auto" else precision
@@ -64,12 +65,24 @@ def predict_logits(
     with torch.inference_mode():
         for hu, seen in _prefetched(package, store, study_keys, batch_size, pin=device.type == "cuda"):
             x, mask = hu.to(device, non_blocking=True), seen.to(device, non_blocking=True)
-            scores = model.logits_all_tasks(normalised(x, mask), mask, precision=asked)  # (B, T)
+            scores = model.logits_all_tasks(normalised(x), mask, precision=asked)  # (B, T)
             logits[done : done + len(x)] = scores.double().cpu().numpy()
+            _refuse_not_finite(logits[done : done + len(x)], study_keys[done:], package.tasks)
             done += len(x)
             if progress is not None:
                 progress(done, len(study_keys), time.monotonic() - started)
     return logits
+
+
+def _refuse_not_finite(logits: NDArray[np.float64], study_keys: Sequence[str], tasks: Sequence[str]) -> None:
+    """Logits (B, T) of the first B studies."""
+    rows, columns = np.nonzero(~np.isfinite(logits))
+    if len(rows):
+        studies, named = [study_keys[row] for row in np.unique(rows)], [tasks[column] for column in np.unique(columns)]
+        raise PackageError(
+            f"{len(rows)} of {logits.size} logits are not finite; studies {', '.join(studies)}; tasks "
+            f"{', '.join(named)}. Score with precision bf16 or fp32; where that does not help, the weights are broken"
+        )
 
 
 def probabilities(package: ModelPackage, hu: NDArray[np.int16]) -> NDArray[np.float64]:

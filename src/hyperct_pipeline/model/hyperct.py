@@ -28,6 +28,7 @@ from hyperct_pipeline.model.blocks import (
     site_linears,
     site_shapes,
 )
+from hyperct_pipeline.model.compiled_blocks import CompiledBlocks
 from hyperct_pipeline.model.heads import AttentionHead, MeanHead
 from hyperct_pipeline.model.hypernetwork import CoreHypernetwork, Hypernetwork
 from hyperct_pipeline.model.lora import (
@@ -40,7 +41,7 @@ from hyperct_pipeline.model.lora import (
 from hyperct_pipeline.model.precision import compute_type
 from hyperct_pipeline.model.settings import HyperCTConfig, Precision
 from hyperct_pipeline.model.task_scorer import TaskScorer
-from hyperct_pipeline.model.task_weights import BackboneLinears, shared_products
+from hyperct_pipeline.model.task_weights import BackboneLinears, ResidentWeights, shared_products
 from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["AllAdapters", "HyperCT", "HyperCTConfig"]
@@ -74,7 +75,7 @@ class HyperCT(nn.Module):
             raise ValueError(f"model.adapt_from_block is {self.first}, but the backbone has {len(self.blocks)} blocks")
         self._run_adapted: Callable[..., Tensor] = run_adapted_block
         self._backbone_linears = BackboneLinears(backbone, self.blocks, frozen=not self.design.trains_backbone)
-        self._scorer = TaskScorer(self)
+        self._resident = ResidentWeights()
         shapes = site_shapes(self.blocks[0])
         self.shapes = {site: shapes[site] for site in config.ordered_sites}
         with torch.random.fork_rng(devices=[]):  # layers draw from the global generator when built
@@ -157,11 +158,11 @@ class HyperCT(nn.Module):
 
     def forget_weights(self) -> None:
         """Drop merged weights that are kept for scoring."""
-        self._scorer.forget()
+        self._resident.forget()
 
-    def compile_blocks(self) -> None:
+    def compile_blocks(self, backend: str = "inductor") -> None:
         """Run adapted blocks through torch.compile, without graph breaks."""
-        self._run_adapted = torch.compile(run_adapted_block, fullgraph=True, dynamic=True)
+        self._run_adapted = CompiledBlocks(backend)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that is learned, by name: hypernetwork or table, task embeddings, head."""
@@ -222,7 +223,7 @@ class HyperCT(nn.Module):
             ValueError: naming the module whose shape does not fit.
         """
         if torch.is_grad_enabled():
-            self._scorer.forget()
+            self._resident.forget()
         tokens, rope = self.before_adapters(triplets)
         if not self.design.task_specific:
             return self.logits_of_features(self.common_features(tokens, rope, len(mask)), mask, task_index, scan_index)
@@ -252,7 +253,7 @@ class HyperCT(nn.Module):
         Args:
             precision: None: fp16 on CUDA, fp32 on a CPU. fp16 is checked for its range when weights are merged.
         """
-        return self._scorer.logits(triplets, mask, tasks, precision)
+        return TaskScorer(self, self._resident).logits(triplets, mask, tasks, precision)
 
     def last_block_input(self, triplets: Tensor, mask: Tensor, task_index: Tensor) -> tuple[Tensor, Tensor]:
         """Input x (B * N, T, D) of the last block's attention, after its norm, and the logits (B,).

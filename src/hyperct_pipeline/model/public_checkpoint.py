@@ -56,10 +56,10 @@ def load_public_checkpoint(
         module_types: order of the type embeddings, for a checkpoint whose configuration named the modules otherwise.
 
     Raises:
-        WeightsError: a file holds more than tensors and plain values, lacks a part, or does not fit the model.
+        WeightsError: a file holds more than tensors and plain values, lacks a part, or does not fit the model; or the
+            model computes something else from the same weights than the public code does.
     """
-    if model.design.generator not in {"full", "narrow"} or model.task_embeddings is None:
-        raise WeightsError(f"public checkpoints are of method hyperct, the model is {model.config.method}")
+    _refuse_other_mathematics(model)
     stored, table = _read(checkpoint), _read(embeddings)
     state = dict(model.state_dict())
     state |= {f"hypernetwork.{key}": value for key, value in _hypernetwork(stored, checkpoint, module_types).items()}
@@ -74,6 +74,22 @@ def load_public_checkpoint(
             f"{expected.get(wrong[0])}, found {found.get(wrong[0])}"
         )
     model.load_state_dict(state)
+
+
+def _refuse_other_mathematics(model: HyperCT) -> None:
+    """Weights of the same shapes mean something else under other settings."""
+    config, design = model.config, model.design
+    if design.generator != "full" or design.shuffles_embeddings:
+        raise WeightsError(f"public checkpoints are of method hyperct, the model is {config.method}")
+    settings = {
+        "model.head_norm": (False, design.head_norm),
+        "model.slice_layout": ("reference", design.slice_layout),
+        "model.scale": (1.0, config.scale),
+        "model.adapt_from_block": (0, config.adapt_from_block),
+        "model.sites": (SITES, config.ordered_sites),
+    }
+    if wrong := [f"{key} is {found}, expected {told}" for key, (told, found) in settings.items() if found != told]:
+        raise WeightsError(f"public checkpoints need model.mode=reference: {'; '.join(wrong)}")
 
 
 def _read(file: Path) -> dict[str, Any]:

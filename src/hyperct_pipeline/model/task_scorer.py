@@ -28,15 +28,18 @@ _AIR, _BONE = -2.0, 2.5  # about the ends of the window, after normalisation
 
 
 class TaskScorer:
-    """Keeps the merged weights of a model's tasks while they fit and nothing changes."""
+    """Scores with a model as it is now.
 
-    def __init__(self, model: "HyperCT") -> None:
-        self._model = model
-        self._resident = ResidentWeights()
+    The model keeps the weights, and no scorer: a cycle between the two would hold device memory until Python's
+    collector comes by.
 
-    def forget(self) -> None:
-        """Drop weights that are kept: the model's parameters are about to change."""
-        self._resident.forget()
+    Args:
+        model: in eval mode.
+        resident: merged weights of earlier calls, used again while nothing has changed.
+    """
+
+    def __init__(self, model: "HyperCT", resident: ResidentWeights) -> None:
+        self._model, self._resident = model, resident
 
     @torch.no_grad()
     def logits(
@@ -52,6 +55,8 @@ class TaskScorer:
         precision = precision or inference_precision(model.device)
         dtype = compute_type(precision)
         with matmul_precision(precision):
+            if dtype == torch.float16 and not model.design.task_specific:
+                self._refuse_shared_overflow()
             tokens, rope = model.before_adapters(triplets, dtype)
             if not model.design.task_specific:
                 features = model.common_features(tokens, rope, len(mask), dtype)
@@ -77,8 +82,12 @@ class TaskScorer:
             return weights
 
         size = task_bytes(model.adapted_linears(), dtype) * len(model.tasks)
-        state = (dtype, model.device, model.training, version_of(model))
-        return self._resident.get(state, task, make, size, model.device)
+        return self._resident.get(self._state(dtype), task, make, size, model.device)
+
+    def _state(self, dtype: torch.dtype) -> object:
+        """What weights made for scoring belong to."""
+        model = self._model
+        return dtype, model.device, model.training, version_of(model)
 
     def _shared_input(self, tokens: Tensor, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
         """What all tasks of a scan share in the first adapted block: the normalised input, and W x of it."""
@@ -101,18 +110,34 @@ class TaskScorer:
         return x
 
     def _refuse_overflow(self, task: int, weights: TaskWeights) -> None:
-        """Images of plain air, of bone and of noise must come through in fp16; looked at once, when weights are made.
+        """The probe must come through in fp16 with a task's weights; looked at once, when weights are made.
 
         Raises ConfigError naming the task.
         """
         model = self._model
-        rows, columns = model.backbone.patch_embed.img_size
-        noise = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
-        images = torch.stack([torch.full_like(noise, _AIR), torch.full_like(noise, _BONE), noise])
-        triplets = images[None, :, None].expand(-1, -1, 3, -1, -1).to(model.device)
-        tokens, rope = model.before_adapters(triplets, torch.float16)
+        tokens, rope = model.before_adapters(self._probe(), torch.float16)
         shared = self._shared_input(tokens, torch.float16)
         if not bool(self._task_tokens(tokens, rope, shared, weights).isfinite().all()):
             raise ConfigError(
                 f"task {model.tasks[task]}: activations are beyond the range of fp16; score with precision bf16 or fp32"
             )
+
+    def _refuse_shared_overflow(self) -> None:
+        """The same for methods whose tasks share the backbone's output; looked at once per state of the model."""
+        model, state = self._model, self._state(torch.float16)
+        if self._resident.fits_fp16 == state:
+            return
+        tokens, rope = model.before_adapters(self._probe(), torch.float16)
+        if not bool(model.common_features(tokens, rope, 1, torch.float16).isfinite().all()):
+            raise ConfigError(
+                f"method {model.config.method}: activations are beyond the range of fp16; "
+                "score with precision bf16 or fp32"
+            )
+        self._resident.fits_fp16 = state
+
+    def _probe(self) -> Tensor:
+        """Images of plain air, of bone and of noise as triplets (1, 3, 3, H, W)."""
+        rows, columns = self._model.backbone.patch_embed.img_size
+        noise = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+        images = torch.stack([torch.full_like(noise, _AIR), torch.full_like(noise, _BONE), noise])
+        return images[None, :, None].expand(-1, -1, 3, -1, -1).to(self._model.device)

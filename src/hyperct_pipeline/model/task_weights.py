@@ -95,10 +95,11 @@ class ResidentWeights:
         self._key: object = None
         self._kept: dict[int, TaskWeights] = {}
         self._keeps = False
+        self.fits_fp16: object = None  # state of the model whose features of all tasks came through in fp16
 
     def forget(self) -> None:
         """Training is about to change the parameters, in ways that their version counters do not always show."""
-        self._key, self._kept = None, {}
+        self._key, self._kept, self.fits_fp16 = None, {}, None
 
     def get(
         self, key: object, task: int, make: Callable[[], TaskWeights], all_bytes: int, device: torch.device
@@ -128,9 +129,13 @@ def version_of(module: nn.Module) -> tuple[int, int]:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free now, on the device or, for the CPU, on the host."""
+    """Memory that is free now, on the device or, for the CPU, on the host.
+
+    What torch has reserved on the device and holds for later is free, too.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + held
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -4,6 +4,7 @@ Shape letters: n held-out studies, K tasks, D bootstrap draws.
 """
 
 import dataclasses
+import gc
 import logging
 import math
 import os
@@ -90,16 +91,18 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
     Logits of the held-out studies go into the record, so that intervals over seeds can be made from the records alone.
     """
     device = device_of(run.config.device)
+    _free_what_is_left(device)
     model = HyperCT(build_backbone(job.backbone), job.tasks, run.model)
     train, validation = (_fresh(studies, run.seed) for studies in (job.train, job.validation))
     epochs: dict[str, Epoch] = {}
-    started = time.monotonic()
+    started, stopped = time.monotonic(), False
     with _peak_memory(device) as peak:
         for epoch in fit(model, train, validation, run.config):
             epochs[epoch.name] = epoch
             best = best_epoch({name: history_row(done.checkpoint) for name, done in epochs.items()})
             epochs = {name: done for name, done in epochs.items() if name in {best, epoch.name}}
-            if compare.max_seconds is not None and time.monotonic() - started > compare.max_seconds:
+            stopped = compare.max_seconds is not None and time.monotonic() - started > compare.max_seconds
+            if stopped:
                 break
     last = epochs[max(epochs)]
     load_trained(model, epochs[best].checkpoint)
@@ -114,6 +117,8 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
         "seed": run.seed,
         "best_epoch": int(epochs[best].checkpoint.state["epoch"]),
         "epochs": int(last.checkpoint.state["epoch"]),
+        "max_seconds": compare.max_seconds,
+        "stopped_by_time": stopped and int(last.checkpoint.state["epoch"]) < run.config.epochs,
         "train_loss": last.metrics["train_loss"],
         "validation_auroc": epochs[best].metrics.get("validation_auroc"),
         "between_task_share": epochs[best].metrics.get("between_task_share"),
@@ -125,6 +130,18 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
         "seconds": time.monotonic() - started,
         "logits": np.round(logits, 6).tolist(),
     }
+
+
+def made_before(record: Mapping[str, Any], settings: str, max_seconds: float | None) -> bool:
+    """Whether a record is what the run would give now.
+
+    The settings must be the same, and the time limit too; a run that its limit did not stop stands under a longer one.
+    """
+    if record.get("settings") != settings or "max_seconds" not in record:
+        return False
+    before = record["max_seconds"]
+    longer = max_seconds is None or (before is not None and max_seconds >= before)
+    return bool(max_seconds == before or (longer and not record["stopped_by_time"]))
 
 
 def comparison_rows(
@@ -211,7 +228,18 @@ def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for key in keys:
         values = [float(record[key]) for record in records if record.get(key) is not None]
         means[key] = float(np.mean(values)) if values else None
-    return means | {"trainable_parameters": int(records[0]["trainable_parameters"])}
+    stopped = sum(bool(record.get("stopped_by_time")) for record in records)
+    return means | {
+        "trainable_parameters": int(records[0]["trainable_parameters"]),
+        "seeds_stopped_by_time": stopped,
+    }
+
+
+def _free_what_is_left(device: torch.device) -> None:
+    """Give the memory of earlier runs back, so that each begins with the same."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _fresh(studies: CTStudies, seed: int | None) -> CTStudies:
@@ -227,7 +255,7 @@ def _flop_per_scan(model: HyperCT, studies: CTStudies, device: torch.device) -> 
     model.requires_grad_(False)  # the counter takes views of parameters for results that it could follow backwards
     batch = next(studies.batches([0], 1, epoch=0)).to(device)
     model.eval()
-    images = studies.normalise(batch.images, batch.mask)
+    images = studies.normalise(batch.images)
     model.logits_all_tasks(images, batch.mask)  # merged weights are made once, not per scan
     with FlopCounterMode(display=False) as counter:
         model.logits_all_tasks(images, batch.mask)

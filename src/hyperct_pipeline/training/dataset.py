@@ -54,18 +54,23 @@ class Batch(NamedTuple):
 
 
 class Normalisation:
-    """HU to what the backbone expects, on the device of the images; masked triplets become zero."""
+    """HU to what the backbone expects, on the device of the images.
+
+    Masked triplets stay air. No score depends on them, except with `slice_layout: reference`: it mixes planes of all
+    triplets, and the public code pads with 0 before it normalises, which is air.
+    """
 
     def __init__(self, slice_config: SliceConfig) -> None:
         self._host = [torch.from_numpy(part)[:, None, None] for part in normalisation(slice_config)]
         self._there: dict[torch.device, list[Tensor]] = {}
 
-    def __call__(self, images: Tensor, mask: Tensor) -> Tensor:
-        """int16 (B, N, 3, H, W) and bool (B, N) to float32 of the same shape."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """int16 (B, N, 3, H, W) to float32 of the same shape."""
         if images.device not in self._there:  # sent once: a copy from ordinary memory waits for the device
             self._there[images.device] = [part.to(images.device) for part in self._host]
         scale, offset = self._there[images.device]
-        return (images.float() * scale + offset) * mask[..., None, None, None]
+        normalised: Tensor = images.float() * scale + offset
+        return normalised
 
 
 class CTStudies:
@@ -98,9 +103,9 @@ class CTStudies:
     def __len__(self) -> int:
         return len(self.studies.study_keys)
 
-    def normalise(self, images: Tensor, mask: Tensor) -> Tensor:
+    def normalise(self, images: Tensor) -> Tensor:
         """HU (B, N, 3, H, W) to what the backbone expects, on the device of the images."""
-        return self._normalised(images, mask)
+        return self._normalised(images)
 
     def read(self, number: int, epoch: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         """HU triplets (N, 3, H, W) and mask (N,) of one study; the crop follows from (seed, epoch, number).
@@ -145,7 +150,7 @@ class CTStudies:
         for batch in centre.batches(range(len(self)), batch_size, epoch=0):
             there = batch.to(device)
             with torch.no_grad():
-                parts.append((compute(centre.normalise(there.images, there.mask), there.mask).cpu(), batch.mask))
+                parts.append((compute(centre.normalise(there.images), there.mask).cpu(), batch.mask))
         if parts:
             self.features = (torch.cat([tokens for tokens, _ in parts]), torch.cat([mask for _, mask in parts]))
 

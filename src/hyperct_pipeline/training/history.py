@@ -7,9 +7,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hyperct_pipeline.errors import PackageError
+from hyperct_pipeline.errors import ConfigError, PackageError
+from hyperct_pipeline.model.backbone import build_backbone
+from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
-from hyperct_pipeline.training.checkpoint import Checkpoint
+from hyperct_pipeline.training.checkpoint import Checkpoint, digest_of_tensors
 from hyperct_pipeline.training.dataset import LabelledStudies
 from hyperct_pipeline.training.settings import FitConfig
 from hyperct_pipeline.volumes.slices import SliceConfig
@@ -28,14 +30,53 @@ def settings_digest(
     preprocess_digest: str,
     tasks: tuple[str, ...],
     splits: tuple[LabelledStudies, ...],
+    backbone_digest: str,
 ) -> str:
-    """Digest of everything the weights depend on: settings, tasks, studies, voxels and labels; not the device."""
+    """Digest of everything the weights depend on: settings, tasks, studies, voxels and labels; not the device.
+
+    Args:
+        backbone_digest: of the backbone's weights. Where their file lies does not matter, what is in it does.
+    """
     settings = [dataclasses.asdict(part) for part in (backbone, model, slices, config.for_digest())]
+    settings[0]["weights"] = backbone_digest
     digest = hashlib.sha256(json.dumps([settings, preprocess_digest, tasks], sort_keys=True).encode())
     for split in splits:
         digest.update(json.dumps([split.study_keys, split.patient_keys, split.volume_digests]).encode())
         digest.update(split.labels.tobytes())
     return digest.hexdigest()[:16]
+
+
+def backbone_digest_of(config: BackboneConfig) -> str:
+    """Digest of the weights that a training with this backbone begins with; errors as `build_backbone` has them."""
+    return digest_of_tensors(build_backbone(config).state_dict())
+
+
+def start_digest(model: HyperCT) -> str:
+    """Digest of a model that has not been trained: settings, tasks and the backbone's weights."""
+    backbone = digest_of_tensors(model.backbone.state_dict())
+    told = json.dumps([dataclasses.asdict(model.config), model.tasks, backbone], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def refuse_other_training(checkpoint: Checkpoint, tasks: tuple[str, ...], start: str, settings: str) -> None:
+    """Raises ConfigError when a checkpoint is of other tasks, another start or another training than expected.
+
+    Args:
+        start: `start_digest` of the model that is to take the weights.
+        settings: `settings_digest` of the training.
+    """
+    state = checkpoint.state
+    if (found := tuple(state.get("tasks", ()))) != tasks:
+        raise ConfigError(
+            f"the checkpoint of epoch {state['epoch']} is of other tasks: expected {list(tasks)}, found {list(found)}. "
+            "Run `kedro run --pipelines=fit` again, or put the tasks back"
+        )
+    for name, key, expected in (("model settings or backbone weights", "start", start), ("data", "settings", settings)):
+        if state.get(key) != expected:
+            raise ConfigError(
+                f"the checkpoint of epoch {state['epoch']} was trained with other {name}: expected {key} {expected}, "
+                f"found {state.get(key)}. Run `kedro run --pipelines=fit` again, or put the settings back"
+            )
 
 
 class SavedCheckpoint(Protocol):

@@ -25,6 +25,7 @@ from hyperct_pipeline.training.checkpoint import Checkpoint, load_checkpoint, sa
 from hyperct_pipeline.training.device import device_of
 from hyperct_pipeline.training.job import Job, write_job
 from hyperct_pipeline.training.loop import DivergenceError, Epoch, fit
+from hyperct_pipeline.training.settings import FitConfig
 
 _LOOK_EVERY_S = 0.2
 _PATIENCE_S = 30.0  # between asking the workers to end and ending them
@@ -33,6 +34,15 @@ _KNOWN_ERRORS = {"DivergenceError": DivergenceError}
 
 class WorkerError(HyperctError):
     """A training process died without a message of its own."""
+
+
+def refuse_processes(config: FitConfig, pipeline: str) -> None:
+    """Raises ConfigError where several processes are asked for and the pipeline trains in one."""
+    if config.n_processes * config.n_nodes > 1:
+        raise ConfigError(
+            f"fit.n_processes is {config.n_processes} and fit.n_nodes is {config.n_nodes}, but `{pipeline}` trains in "
+            "one process: set both to 1 for it"
+        )
 
 
 def fit_job(job: Job, resume: Checkpoint | None = None) -> Iterator[Epoch]:

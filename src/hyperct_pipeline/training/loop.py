@@ -24,6 +24,7 @@ from hyperct_pipeline.training import processes
 from hyperct_pipeline.training.checkpoint import Checkpoint
 from hyperct_pipeline.training.dataset import DROPOUT, Batch, CTStudies, refuse_shared_patients, stream
 from hyperct_pipeline.training.device import device_of
+from hyperct_pipeline.training.history import refuse_other_training, start_digest
 from hyperct_pipeline.training.losses import TaskLoss
 from hyperct_pipeline.training.optimisation import MovingAverage, Optimiser
 from hyperct_pipeline.training.resources import chosen_micro_batch
@@ -70,13 +71,16 @@ def fit(
 
     Raises:
         LeakageError: a patient stands in both splits.
-        ConfigError: there is nothing to train on, CUDA was asked for and is not there, or memory does not suffice.
+        ConfigError: there is nothing to train on, CUDA was asked for and is not there, memory does not suffice, or
+            `resume` is of another training.
         DivergenceError: the loss is not finite; checkpoints yielded before are sound.
     """
     refuse_shared_patients(train.studies, validation.studies)
     if not (train.studies.labels != UNKNOWN).any():
         raise ConfigError("no training study has a volume and a known label: nothing to train on")
     run = _Run(model, train, validation, config)
+    if resume is not None:
+        refuse_other_training(resume, model.tasks, run.start, settings)
     first = run.restore(resume) if resume is not None else 1
     for number in range(first, config.epochs + 1):
         if run.is_patient_enough():
@@ -99,6 +103,7 @@ class _Run:
     def __init__(self, model: HyperCT, train: CTStudies, validation: CTStudies, config: FitConfig) -> None:
         self.device = device_of(config.device)
         self.model, self.train, self.validation, self.config = model.to(self.device), train, validation, config
+        self.start = start_digest(model)
         model.precision, model.checkpointing = config.precision, config.checkpointing
         if config.compile:
             model.compile_blocks()
@@ -177,7 +182,7 @@ class _Run:
         if self.train.features is not None:
             logits = self.model.logits_of_features(batch.images, batch.mask, asked, part.scan)
         else:
-            images = self.train.normalise(batch.images, batch.mask)
+            images = self.train.normalise(batch.images)
             logits = self.model(images, batch.mask, asked, part.scan, torch.from_numpy(distinct))
         task, target = (t.to(self.device, non_blocking=True) for t in (part.task, part.target))
         losses: tuple[Tensor, Tensor] = self.loss(logits, target, task)
@@ -231,6 +236,8 @@ class _Run:
         state: dict[str, Any] = {
             "epoch": epoch,
             "settings": settings,
+            "tasks": list(self.model.tasks),
+            "start": self.start,
             "metrics": metrics,
             "best": self.best,
             "turns_without_better": self.turns_without_better,

@@ -63,8 +63,11 @@ class FitConfig:
             raise ValueError(f"fit.ema_decay must lie in (0, 1) or be null, found {self.ema_decay}")
         if not re.match(DEVICE_PATTERN, self.device):
             raise ValueError(f"fit.device must be auto, cpu, cuda or cuda:<n>, found '{self.device}'")
-        if self.n_processes > 1 and re.match(r"^cuda:\d+$", self.device):
-            raise ValueError(f"fit.device is {self.device}, but fit.n_processes is {self.n_processes}: say cuda")
+        if self.n_processes * self.n_nodes > 1 and re.match(r"^cuda:\d+$", self.device):
+            raise ValueError(
+                f"fit.device is {self.device}, but fit.n_processes is {self.n_processes} and fit.n_nodes is "
+                f"{self.n_nodes}: every process takes a GPU of its own, so say cuda"
+            )
         if self.n_nodes > 1 and not self.rendezvous:
             raise ValueError("fit.rendezvous: several nodes need the host:port of one of them")
 

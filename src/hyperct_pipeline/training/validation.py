@@ -20,6 +20,8 @@ from hyperct_pipeline.training.task_sampling import UNKNOWN
 def score(model: HyperCT, studies: CTStudies, batch_size: int, device: torch.device) -> NDArray[np.float64]:
     """Logits (n, K) of all studies from their centre crops, in eval mode; the model's mode is restored.
 
+    Products have the precision that the model trains in.
+
     Several processes take a share of the studies each, and all of them return all logits.
     """
     training = model.training
@@ -37,7 +39,8 @@ def score(model: HyperCT, studies: CTStudies, batch_size: int, device: torch.dev
 def _logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
     if studies.features is not None:
         return model.head.scores(batch.images, batch.mask).expand(-1, len(model.tasks)).double()
-    return model.logits_all_tasks(studies.normalise(batch.images, batch.mask), batch.mask).double()
+    images = studies.normalise(batch.images)
+    return model.logits_all_tasks(images, batch.mask, precision=model.precision).double()
 
 
 def validation_metrics(

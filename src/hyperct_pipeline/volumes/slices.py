@@ -53,14 +53,12 @@ def triplets(
         generator: draws the in-plane crop (training); None takes the centre (test).
 
     Returns:
-        float32 (N, 3, H, W), zero where masked, and bool (N,), False where there is no triplet.
+        float32 (N, 3, H, W), air where masked, and bool (N,), False where there is no triplet.
     """
     window, mask = hu_triplets(hu, config, generator)
     scale, offset = normalisation(config)
-    images = np.zeros(window.shape, dtype=np.float32)
-    filled = images[: int(mask.sum())]
-    np.multiply(window[: len(filled)], scale[:, None, None], out=filled, dtype=np.float32)
-    filled += offset[:, None, None]
+    images = np.multiply(window, scale[:, None, None], dtype=np.float32)
+    images += offset[:, None, None]
     return images, mask
 
 

@@ -33,22 +33,26 @@ def compare_methods(
     comparison_done: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Records]:
     """The record of each run as it ends; runs that have been made with the same settings and data are not repeated."""
-    from hyperct_pipeline.training.comparison import record_of, runs_of
+    from hyperct_pipeline.training.comparison import made_before, record_of, runs_of
     from hyperct_pipeline.training.dataset import CTStudies, refuse_shared_patients
-    from hyperct_pipeline.training.history import settings_digest
+    from hyperct_pipeline.training.history import backbone_digest_of, settings_digest
     from hyperct_pipeline.training.job import Job
+    from hyperct_pipeline.training.launch import refuse_processes
 
+    runs = runs_of(compare, model, config)
+    for run in runs:  # before any data are read
+        refuse_processes(run.config, "compare")
     tasks, digest = load_catalogue(task_catalogue).ids, preprocess.digest()
     splits = [labelled_studies(study_index, volume_store, tasks, s) for s in ("train", "validation", compare.split)]
     for known in splits[:2]:
         if compare.split != "validation":
             refuse_shared_patients(known, splits[2])
-    runs = runs_of(compare, model, config)
+    weights = backbone_digest_of(backbone)
     yield {}
     for run in runs:
         trim = run.model.design.slice_layout == "triplets"
-        settings = settings_digest(backbone, run.model, slices, run.config, digest, tasks, tuple(splits))
-        if comparison_done.get(run.name, {}).get("settings") == settings:
+        settings = settings_digest(backbone, run.model, slices, run.config, digest, tasks, tuple(splits), weights)
+        if made_before(comparison_done.get(run.name, {}), settings, compare.max_seconds):
             logger.info("%s has been made before", run.name)
             continue
         train, validation, test = (

@@ -30,10 +30,12 @@ def extend_model(
     """The model with the embedding of one task more.
 
     Raises:
-        ConfigError: no task is named, or the catalogue does not have it.
+        ConfigError: no task is named, or the catalogue does not have it; or several processes are asked for.
     """
     from hyperct_pipeline.training.extension import extended
+    from hyperct_pipeline.training.launch import refuse_processes
 
+    refuse_processes(config, "extend")
     catalogue = load_catalogue(task_catalogue)
     if extend.task not in catalogue.ids:
         raise ConfigError(

@@ -38,14 +38,20 @@ def fit_hyperct(
 ) -> Iterator[tuple[dict[str, Checkpoint], Rows]]:
     """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings."""
     from hyperct_pipeline.training.dataset import CTStudies
-    from hyperct_pipeline.training.history import checkpoint_to_resume, history_row, settings_digest
+    from hyperct_pipeline.training.history import (
+        backbone_digest_of,
+        checkpoint_to_resume,
+        history_row,
+        settings_digest,
+    )
     from hyperct_pipeline.training.job import Job
     from hyperct_pipeline.training.launch import fit_job
 
     tasks, digest = load_catalogue(task_catalogue).ids, preprocess.digest()
     train = labelled_studies(study_index, volume_store, tasks, "train")
     validation = labelled_studies(study_index, volume_store, tasks, "validation")
-    settings = settings_digest(backbone, model, slices, config, digest, tasks, (train, validation))
+    weights = backbone_digest_of(backbone)
+    settings = settings_digest(backbone, model, slices, config, digest, tasks, (train, validation), weights)
     resume = checkpoint_to_resume(checkpoints_done, settings)
     # a kill may have come between a checkpoint and its history row
     yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
@@ -74,17 +80,23 @@ def select_best(
     model: HyperCTConfig,
     config: FitConfig,
 ) -> ModelPackage:
-    """The model of the epoch with the highest mean validation AUROC."""
+    """The model of the epoch with the highest mean validation AUROC.
+
+    Raises:
+        ConfigError: the checkpoint was trained with other tasks, model settings or backbone weights than now.
+    """
     from hyperct_pipeline.model.backbone import build_backbone
     from hyperct_pipeline.model.hyperct import HyperCT
     from hyperct_pipeline.training.checkpoint import make_package
-    from hyperct_pipeline.training.history import best_epoch
+    from hyperct_pipeline.training.history import best_epoch, refuse_other_training, start_digest
     from hyperct_pipeline.training.loop import load_trained
 
     catalogue = load_catalogue(task_catalogue)
     best = best_epoch(training_history)
     trained = HyperCT(build_backbone(backbone), catalogue.ids, model)
-    load_trained(trained, checkpoints[best]())
+    checkpoint = checkpoints[best]()
+    refuse_other_training(checkpoint, catalogue.ids, start_digest(trained), training_history[best]["settings"])
+    load_trained(trained, checkpoint)
     groups = {task: catalogue.group_of(task) for task in catalogue.ids}
     training = dict(training_history[best]) | {"seed": config.seed}
     patients = study_index.loc[(study_index["split"] == "train").fillna(False), "patient_key"]
