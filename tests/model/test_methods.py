@@ -69,9 +69,20 @@ def test_each_method_equals_the_plain_forward(method: str, tiny_input: tuple[Ten
     check(model_of(method=method), *tiny_input)
 
 
-@pytest.mark.parametrize("generator", ["table", "shared"])
-def test_tables_with_the_shared_head(generator: str, tiny_input: tuple[Tensor, Tensor]) -> None:
-    check(model_of(generator=generator), *tiny_input)
+def test_tables_with_the_shared_head(tiny_input: tuple[Tensor, Tensor]) -> None:
+    check(model_of(generator="table"), *tiny_input)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"method": m, "head": "shared"} for m in ("linear_probe", "attention_probe", "hard_sharing", "shared_lora")]
+    + [{"generator": "shared"}, {"generator": "none"}],
+)
+def test_one_logit_for_all_tasks_is_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"gives one logit for all tasks: set model\.head=per_task"):
+        replace(TINY_MODEL, **changes)
+    if "generator" in changes:
+        assert replace(TINY_MODEL, head="per_task", **changes).design.head == "per_task"
 
 
 @pytest.mark.parametrize("first", [1, 2])
