@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT, HyperCTConfig
 from hyperct_pipeline.model.hypernetwork import CoreHypernetwork, Hypernetwork
 from hyperct_pipeline.model.settings import SITES, BackboneConfig
-from hyperct_pipeline.model.task_weights import free_bytes
+from hyperct_pipeline.model.task_weights import _host_free, free_bytes
 from hyperct_pipeline.model.update_size import update_sizes
 
 from .conftest import TINY_BACKBONE, TINY_MODEL
@@ -69,9 +70,20 @@ def test_each_method_equals_the_plain_forward(method: str, tiny_input: tuple[Ten
     check(model_of(method=method), *tiny_input)
 
 
-@pytest.mark.parametrize("generator", ["table", "shared"])
-def test_tables_with_the_shared_head(generator: str, tiny_input: tuple[Tensor, Tensor]) -> None:
-    check(model_of(generator=generator), *tiny_input)
+def test_tables_with_the_shared_head(tiny_input: tuple[Tensor, Tensor]) -> None:
+    check(model_of(generator="table"), *tiny_input)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"method": m, "head": "shared"} for m in ("linear_probe", "attention_probe", "hard_sharing", "shared_lora")]
+    + [{"generator": "shared"}, {"generator": "none"}],
+)
+def test_one_logit_for_all_tasks_is_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"gives one logit for all tasks: set model\.head=per_task"):
+        replace(TINY_MODEL, **changes)
+    if "generator" in changes:
+        assert replace(TINY_MODEL, head="per_task", **changes).design.head == "per_task"
 
 
 @pytest.mark.parametrize("first", [1, 2])
@@ -233,6 +245,18 @@ def test_free_memory_counts_what_torch_holds_for_later(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 300)
     assert free_bytes(torch.device("cuda")) == 1400
+
+
+def test_free_memory_of_the_host_within_the_limit_of_a_container(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9000 kB\nMemFree: 100 kB\nMemAvailable: 4000 kB\n")
+    assert _host_free(meminfo, tmp_path) == 4000 * 1024
+    for name, text in (("current", "700000\n"), ("stat", "anon 5\ninactive_file 50000\n"), ("max", "max\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert _host_free(meminfo, tmp_path) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert _host_free(meminfo, tmp_path) == 350000
+    assert free_bytes(torch.device("cpu")) > 0
 
 
 SHAPES = dict.fromkeys(SITES, (768, 768)) | {"mlp_up": (3072, 768), "mlp_down": (768, 3072)}

@@ -37,12 +37,19 @@ def test_runs_are_methods_and_variants_times_seeds() -> None:
     [
         (("svm",), {}, "no method 'svm'"),
         (("x",), {"x": {"rnak": 3}}, "neither model nor fit has a key 'rnak'"),
+        (("hyperct", "hyperct_narrow"), {}, "hyperct and hyperct_narrow are the same model with model.head_in 16"),
         (("x",), {"x": {"rank": 0}}, "compare.methods: x: model sizes must be at least 1"),
     ],
 )
 def test_impossible_runs(methods: tuple[str, ...], variants: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         runs_of(CompareConfig(methods=methods, variants=variants), MODEL, FIT)
+
+
+def test_a_narrow_run_differs_by_its_width() -> None:
+    compare = CompareConfig(methods=("hyperct", "hyperct_narrow", "x"), variants={"x": {"head_in": 4}})
+    widths = [run.model.design.head_in for run in runs_of(compare, replace(MODEL, head_in=None), FIT)]
+    assert widths[::3] == [768, 128, 4]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_cuda_is_never_replaced_by_the_cpu(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of("auto") == device_of("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError, match="device is cuda:1, but torch sees 0 CUDA devices"):
+    with pytest.raises(ConfigError, match="device is cuda:1, but torch sees 0 CUDA devices: look at `nvidia-smi`"):
         device_of("cuda:1")
 
 
@@ -28,6 +28,12 @@ def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_name_that_is_no_device_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"fit\.device must be auto"):
         FitConfig(device=name)
+
+
+def test_epochs_whose_names_would_not_sort() -> None:
+    assert FitConfig(epochs=999).epochs == 999
+    with pytest.raises(ValueError, match=r"fit\.epochs must be at most 999, found 1000"):
+        FitConfig(epochs=1000)
 
 
 @pytest.mark.parametrize("many", [{"n_processes": 2}, {"n_nodes": 2, "rendezvous": "node0:29500"}])

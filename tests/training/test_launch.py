@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.errors import ConfigError, HyperctError, LeakageError, StoreError
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training import launch, worker
 from hyperct_pipeline.training.dataset import CTStudies
 from hyperct_pipeline.training.job import Job, read_job, write_job
-from hyperct_pipeline.training.launch import fit_in_processes
+from hyperct_pipeline.training.launch import WorkerError, fit_in_processes
 from hyperct_pipeline.training.loop import DivergenceError, fit
 from hyperct_pipeline.training.settings import FitConfig
 
@@ -58,11 +58,24 @@ def test_what_stops_a_worker_stops_the_launcher(train: CTStudies, validation: CT
 
 @pytest.mark.slow
 def test_an_interrupted_training_leaves_no_process_behind(train: CTStudies, validation: CTStudies) -> None:
-    epochs = fit_in_processes(job_of(train, validation, replace(FIT, epochs=1000)))
+    epochs = fit_in_processes(job_of(train, validation, replace(FIT, epochs=999)))
     next(epochs)
     epochs.close()  # as an exception in the loop around it does
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert not [line for line in left.splitlines() if f"{worker.__name__} " in line]
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(LeakageError, LeakageError), (StoreError, StoreError), (ConfigError, ConfigError), (HyperctError, WorkerError)],
+)
+def test_an_error_of_a_worker_keeps_its_kind(
+    tmp_path: Path, raised: type[HyperctError], expected: type[HyperctError]
+) -> None:
+    worker._tell(tmp_path, raised("what and where"))
+    with pytest.raises(expected, match="what and where") as caught:
+        launch._refuse_failure(tmp_path, 1)
+    assert caught.type is expected
 
 
 def test_more_processes_than_gpus(train: CTStudies, validation: CTStudies, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,9 +93,21 @@ def test_nan_stops_and_names_the_place(new_model: NewModel, train: CTStudies, va
     next(epochs)
     with torch.no_grad():
         model.head[1].bias.fill_(math.nan)
-    with pytest.raises(DivergenceError, match=r"epoch 2, step 1; tasks bright_left, dark_centre; studies t\d{3}, "):
+    with pytest.raises(
+        DivergenceError, match=r"epoch 2, step 1; tasks bright_left, dark_centre; studies t\d{3}, .*before is"
+    ):
         next(epochs)
     assert all(not value.isnan().any() for name, value in model.trainable_parameters().items() if name != "head.1.bias")
+
+
+def test_nan_in_the_first_epoch_promises_no_checkpoint(
+    new_model: NewModel, train: CTStudies, validation: CTStudies
+) -> None:
+    model = new_model()
+    with torch.no_grad():
+        model.head[1].bias.fill_(math.nan)
+    with pytest.raises(DivergenceError, match=r"epoch 1, step 1;.*There is no checkpoint yet; lower fit\.lr"):
+        next(fit(model, train, validation, FIT))
 
 
 @pytest.mark.parametrize("clip_norm", [1.0, None])

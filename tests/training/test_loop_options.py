@@ -141,3 +141,11 @@ def test_bf16_and_fp32_agree_on_validation(new_model: NewModel, train: CTStudies
         for precision in ("fp32", "bf16")
     ]
     assert areas[1] == pytest.approx(areas[0], abs=0.05)
+
+
+def test_tasks_that_validation_cannot_judge_are_named_once(
+    new_model: NewModel, train: CTStudies, validation: CTStudies, caplog: pytest.LogCaptureFixture
+) -> None:
+    list(fit(new_model(), train, validation, replace(FIT, epochs=2)))
+    told = [record.message for record in caplog.records if "not evaluable" in record.message]
+    assert told == ["1 tasks are not evaluable, fewer than 1 validation studies of a class: never_known"]

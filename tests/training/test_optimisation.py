@@ -71,7 +71,7 @@ def test_average_follows_its_formula_and_swaps_back() -> None:
         ({"ema_decay": 1.0}, "ema_decay"),
         ({"patience": 0}, "patience"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
-        ({"n_processes": 2, "device": "cuda:1"}, "n_processes is 2: say cuda"),
+        ({"n_processes": 2, "device": "cuda:1"}, "n_processes is 2 and fit.n_nodes is 1.*say cuda"),
         ({"n_nodes": 2}, "rendezvous"),
     ],
 )

@@ -87,6 +87,19 @@ def test_micro_batch_is_lowered_with_a_message_and_refused_where_nothing_fits(
         monkeypatch.setattr(resources, "free_bytes", lambda device: needs.device_bytes(3) / 0.8)
         assert chosen_micro_batch(model, train, FIT, CPU, 1) == 2
         assert "memory allows 2 scans at once instead of 8: gradients are accumulated" in caplog.text
+    monkeypatch.setattr(resources, "free_bytes", lambda device: needs.device_bytes(8) * 1.3)
+    assert chosen_micro_batch(model, train, FIT, CPU, 1) == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # two processes share what is free
+    assert chosen_micro_batch(model, train, FIT, CPU, 1) < 8
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
     monkeypatch.setattr(resources, "free_bytes", lambda device: needs.device_bytes(1))
     with pytest.raises(ConfigError, match=r"GiB on cpu for one scan at a time.*fit\.checkpointing=true"):
+        chosen_micro_batch(model, train, FIT, CPU, 1)
+
+
+def test_too_little_memory_of_the_host_is_refused(train: CTStudies, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    needs = needs_of(model, train, FIT)
+    monkeypatch.setattr(resources, "free_bytes", lambda device: needs.host_bytes)
+    with pytest.raises(ConfigError, match=r"GiB of the host's memory for a checkpoint in the making and kept features"):
         chosen_micro_batch(model, train, FIT, CPU, 1)

@@ -145,6 +145,11 @@ class HyperCTConfig:
             raise ValueError(f"model.embedding_std must be positive or null, found {self.embedding_std}")
         if self.generator is not None and not self.method.startswith("hyperct"):
             raise ValueError(f"model.generator is a choice of the hyperct methods, not of {self.method}")
+        if self.design.head == "shared" and not self.design.task_specific:
+            raise ValueError(
+                f"model.head 'shared' with adapters that all tasks share (method {self.method}, generator "
+                f"'{self.design.generator}') gives one logit for all tasks: set model.head=per_task"
+            )
         if self.design.head == "attention" and self.design.generator != "none":
             raise ValueError("model.head 'attention' reads frozen features: it goes with method attention_probe")
 

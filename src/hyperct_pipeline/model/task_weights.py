@@ -3,8 +3,8 @@
 Shape letters: L adapted blocks, r rank.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +136,19 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + held
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return _host_free(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))
+
+
+def _host_free(meminfo: Path, cgroup: Path) -> int:
+    """What Linux can give without swapping, page cache among it, bounded by what the container's limit leaves."""
+    available = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
+    free = int(available.split()[1]) * 1024
+    limit, used = cgroup / "memory.max", cgroup / "memory.current"
+    if not (limit.is_file() and used.is_file()) or (told := limit.read_text().strip()) == "max":
+        return free
+    statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    cached = int(statistics.get("inactive_file", 0))  # counted as used, given back when asked for
+    return min(free, max(int(told) - int(used.read_text()) + cached, 0))
 
 
 def task_bytes(blocks: Sequence[Mapping[str, Linear]], dtype: torch.dtype) -> int:

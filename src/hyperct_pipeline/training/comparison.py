@@ -82,7 +82,23 @@ def runs_of(compare: CompareConfig, model: HyperCTConfig, config: FitConfig) -> 
                 runs.append(Run(name, seed, own, replace(config, **(parts["fit"] | {"seed": seed}))))
             except ValueError as error:
                 raise ConfigError(f"compare.methods: {name}: {error}") from error
+    _refuse_equal_runs(runs)
     return runs
+
+
+def _refuse_equal_runs(runs: Sequence[Run]) -> None:
+    """hyperct and hyperct_narrow differ by `head_in` alone, and not at all where it is set for both."""
+    seen: dict[object, Run] = {}
+    for run in runs:
+        if run.model.design.generator not in {"full", "narrow"} or run.model.design.shuffles_embeddings:
+            continue
+        own = replace(run.model, method="hyperct", generator=None, head_in=run.model.design.head_in)
+        other = seen.setdefault((own, run.config), run)
+        if other.model.design.generator != run.model.design.generator:
+            raise ConfigError(
+                f"compare.methods: {other.method} and {run.method} are the same model with model.head_in "
+                f"{own.head_in}: set model.head_in=null, or name variants with a head_in each"
+            )
 
 
 def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> dict[str, Any]:

@@ -18,5 +18,8 @@ def device_of(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device is {name}, but torch sees {torch.cuda.device_count()} CUDA devices")
+        raise ConfigError(
+            f"device is {name}, but torch sees {torch.cuda.device_count()} CUDA devices: look at `nvidia-smi` and "
+            "CUDA_VISIBLE_DEVICES, install a torch build for CUDA, or ask for auto or cpu"
+        )
     return device

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from hyperct_pipeline.errors import ConfigError, HyperctError
+from hyperct_pipeline.errors import ConfigError, HyperctError, LeakageError, PackageError, StoreError, WeightsError
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training import worker
@@ -29,7 +29,9 @@ from hyperct_pipeline.training.settings import FitConfig
 
 _LOOK_EVERY_S = 0.2
 _PATIENCE_S = 30.0  # between asking the workers to end and ending them
-_KNOWN_ERRORS = {"DivergenceError": DivergenceError}
+_KNOWN_ERRORS: dict[str, type[HyperctError]] = {
+    kind.__name__: kind for kind in (ConfigError, DivergenceError, LeakageError, PackageError, StoreError, WeightsError)
+}
 
 
 class WorkerError(HyperctError):
@@ -112,7 +114,7 @@ def _refuse_failure(folder: Path, code: int) -> None:
     failure = folder / worker.FAILURE
     if failure.is_file():
         told = json.loads(failure.read_text())
-        raise _KNOWN_ERRORS.get(told["kind"], ConfigError)(told["message"])
+        raise _KNOWN_ERRORS.get(told["kind"], WorkerError)(told["message"])
     if code != 0:
         raise WorkerError(f"a training process has died (the agent ended with {code}); its last words are in the log")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hyperct_pipeline.errors import ConfigError, HyperctError
@@ -123,6 +124,7 @@ class _Run:
                 studies.keep_features(lambda x, mask: model.features(x), self.device, config.validation_batch_size)
         self.best: float | None = None
         self.turns_without_better = 0
+        self.told = False  # which tasks are not evaluable
         self.started, self.logged, self.steps_done = time.monotonic(), time.monotonic(), 0
 
     def epoch(self, number: int) -> dict[str, float]:
@@ -198,6 +200,7 @@ class _Run:
         if not np.isfinite(logits).all():
             raise DivergenceError(f"epoch {number}: validation logits are not finite; lower fit.lr")
         labels = self.validation.studies.labels
+        self._tell_not_evaluable(labels)
         metrics = validation_metrics(labels, logits, self.model.tasks, self.config.min_class_count)
         loss = metrics.get("validation_loss")
         value = metrics.get("validation_auroc", None if loss is None else -loss)
@@ -206,6 +209,16 @@ class _Run:
         else:
             self.turns_without_better += 1
         return metrics
+
+    def _tell_not_evaluable(self, labels: NDArray[np.int8]) -> None:
+        """Name the tasks that validation cannot judge, once."""
+        least = self.config.min_class_count
+        rare = (np.minimum((labels == 1).sum(axis=0), (labels == 0).sum(axis=0)) < least).nonzero()[0]
+        if len(rare) and not self.told:
+            named = ", ".join(self.model.tasks[number] for number in rare)
+            logger.warning("%d tasks are not evaluable, fewer than %d validation studies of a class: %s",
+                           len(rare), least, named)  # fmt: skip
+        self.told = True
 
     def is_patient_enough(self) -> bool:
         """Whether validation has not become better for `patience` turns."""
@@ -217,9 +230,10 @@ class _Run:
             return
         keys = [self.train.studies.study_keys[number] for number in steps[bad].studies]
         tasks = sorted(self.model.tasks[number] for number in steps[bad].tasks)
+        sound = "The checkpoint of the epoch before is sound" if epoch > 1 else "There is no checkpoint yet"
         raise DivergenceError(
             f"the loss or its gradient is not finite in epoch {epoch}, step {bad + 1}; tasks {', '.join(tasks)}; "
-            f"studies {', '.join(keys)}. The checkpoint of the epoch before is sound; lower fit.lr or fit.clip_norm"
+            f"studies {', '.join(keys)}. {sound}; lower fit.lr or fit.clip_norm"
         )
 
     def _log_progress(self, epoch: int, step: int) -> None:

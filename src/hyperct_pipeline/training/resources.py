@@ -6,6 +6,7 @@ holds the count against what autograd really keeps.
 
 import logging
 import math
+import os
 import time
 from dataclasses import dataclass
 
@@ -93,11 +94,19 @@ def chosen_micro_batch(
     """Scans at once per process: the share of a batch, or less where memory asks for it; gradients are accumulated.
 
     Raises:
-        ConfigError: not even one scan fits.
+        ConfigError: not even one scan fits, or the host's memory does not suffice.
     """
     needs, share = needs_of(model, train, config, n_processes), math.ceil(config.batch_size / n_processes)
     wanted = min(share, config.micro_batch_size or share)
-    size, limit = wanted, _SAFE_SHARE * free_bytes(device)
+    here = processes_here()
+    size, limit = wanted, _SAFE_SHARE * free_bytes(device) / (here if device.type == "cpu" else 1)
+    host_limit = _SAFE_SHARE * free_bytes(torch.device("cpu")) / here
+    if needs.host_bytes > host_limit:
+        raise ConfigError(
+            f"training needs about {needs.host_bytes / _GIB:.1f} GiB of the host's memory for a checkpoint in the "
+            f"making and kept features, and {host_limit / _GIB:.1f} GiB of it may be used: free memory, or set fewer "
+            "fit.n_processes or slices.n_triplets, or model.method=hyperct_narrow"
+        )
     while size > 1 and needs.device_bytes(size) > limit:
         size = math.ceil(size / 2)
     if needs.device_bytes(size) > limit:
@@ -116,6 +125,11 @@ def chosen_micro_batch(
     if size < wanted:
         logger.warning("memory allows %d scans at once instead of %d: gradients are accumulated", size, wanted)
     return size
+
+
+def processes_here() -> int:
+    """Training processes that share this host's memory; torch elastic tells each of them."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _flop_per_s(model: HyperCT, config: FitConfig, device: torch.device) -> float:

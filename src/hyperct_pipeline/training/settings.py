@@ -15,6 +15,9 @@ _WITHOUT_EFFECT = (
 )  # fmt: skip
 
 
+_MOST_EPOCHS = 999  # names of checkpoints, epoch_<3 digits>, sort by number
+
+
 @dataclass(frozen=True)
 class FitConfig:
     """How a model is trained; the defaults are the published settings."""
@@ -53,6 +56,8 @@ class FitConfig:
         for key in (*counts, "min_class_count", "n_processes", "n_nodes", "micro_batch_size", "patience"):
             if (value := getattr(self, key)) is not None and value < 1:
                 raise ValueError(f"fit.{key} must be at least 1, found {value}")
+        if self.epochs > _MOST_EPOCHS:
+            raise ValueError(f"fit.epochs must be at most {_MOST_EPOCHS}, found {self.epochs}")
         if self.lr <= 0.0 or self.weight_decay < 0.0 or self.warmup_steps < 0:
             raise ValueError("fit: lr must be positive, weight_decay and warmup_steps must not be negative")
         if self.clip_norm is not None and self.clip_norm <= 0.0:
@@ -61,6 +66,9 @@ class FitConfig:
             raise ValueError(f"fit.betas must lie in [0, 1), found {self.betas}")
         if self.ema_decay is not None and not 0.0 < self.ema_decay < 1.0:
             raise ValueError(f"fit.ema_decay must lie in (0, 1) or be null, found {self.ema_decay}")
+        self._check_processes()
+
+    def _check_processes(self) -> None:
         if not re.match(DEVICE_PATTERN, self.device):
             raise ValueError(f"fit.device must be auto, cpu, cuda or cuda:<n>, found '{self.device}'")
         if self.n_processes * self.n_nodes > 1 and re.match(r"^cuda:\d+$", self.device):
