@@ -4,10 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.hooks import OneWriterHook
 from hyperct_pipeline.hooks.one_writer import locked
+
+ALONE = DataCatalog({})
 
 
 def hook_of(data_root: Path) -> OneWriterHook:
@@ -20,14 +23,23 @@ def hook_of(data_root: Path) -> OneWriterHook:
 
 def test_a_second_run_is_refused_until_the_first_ends(tmp_path: Path) -> None:
     first, second = hook_of(tmp_path / "root"), hook_of(tmp_path / "root")
-    first.before_pipeline_run()
+    first.before_pipeline_run(ALONE)
     with pytest.raises(ConfigError, match="Another run is writing to this data_root") as caught:
-        second.before_pipeline_run()
+        second.before_pipeline_run(ALONE)
     assert str(tmp_path) not in str(caught.value)
-    hook_of(tmp_path / "elsewhere").before_pipeline_run()
+    hook_of(tmp_path / "elsewhere").before_pipeline_run(ALONE)
     first.on_pipeline_error()
-    second.before_pipeline_run()
+    second.before_pipeline_run(ALONE)
     second.after_pipeline_run()
+
+
+def test_nodes_of_one_training_share_their_data_root(tmp_path: Path) -> None:
+    first = hook_of(tmp_path)
+    first.before_pipeline_run(shared := DataCatalog({"params:fit": MemoryDataset({"n_nodes": 2})}))
+    hook_of(tmp_path).before_pipeline_run(shared)
+    with pytest.raises(ConfigError, match="Another run is writing"):
+        hook_of(tmp_path).before_pipeline_run(DataCatalog({"params:fit": MemoryDataset({"n_nodes": 1})}))
+    first.after_pipeline_run()
 
 
 def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
