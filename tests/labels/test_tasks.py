@@ -1,10 +1,11 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.labels.rules import Compare
-from hyperct_pipeline.labels.tasks import TaskCatalogue, load_catalogue
+from hyperct_pipeline.labels.tasks import TaskCatalogue, TaskCatalogueConfig, load_catalogue
 
 
 def rewritten(config: dict[str, Any], rule: Any) -> dict[str, Any]:
@@ -91,3 +92,8 @@ def test_unknown_key_and_definition_set_are_refused(catalogue_yaml: dict[str, An
         load_catalogue({**catalogue_yaml, "definition_set": "hyperkt"})
     with pytest.raises(ConfigError, match="thresholds"):
         load_catalogue({**catalogue_yaml, "thresholds": 1})
+
+
+def test_the_catalogue_is_made_from_keyword_arguments_too(catalogue_yaml: dict[str, Any]) -> None:
+    """Kedro-Viz checks parameters by calling the class with the keys of the file."""
+    assert TaskCatalogueConfig(**catalogue_yaml) == TypeAdapter(TaskCatalogueConfig).validate_python(catalogue_yaml)

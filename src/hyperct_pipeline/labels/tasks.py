@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.labels.quantities import Quantity, ratio_factor
@@ -53,7 +54,9 @@ class TaskCatalogueConfig:
     @model_validator(mode="before")
     @classmethod
     def _gather_sets(cls, values: Any) -> Any:
-        """Keys that hold `tasks` are definition sets."""
+        """Keys that hold `tasks` are definition sets; Kedro-Viz gives all keys as arguments of the constructor."""
+        if isinstance(values, ArgsKwargs) and not values.args:
+            values = values.kwargs or {}
         if not isinstance(values, Mapping):
             return values
         own = {entry.name for entry in fields(cls)}
