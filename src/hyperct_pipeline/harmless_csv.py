@@ -5,6 +5,7 @@ injection). Such text gets an apostrophe in front, which they show as text. Numb
 Text that has apostrophes before such a sign already gets one more, so that taking one away restores every text.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,21 @@ def write_csv(table: pd.DataFrame, file: Path, **options: Any) -> None:
 
 def harmless(table: pd.DataFrame) -> pd.DataFrame:
     """The table with an apostrophe before every text that a spreadsheet would run; column names too."""
-    changed = {
-        name: column.map(_harmless, na_action="ignore")
-        for name, column in table.items()
-        if not pd.api.types.is_numeric_dtype(column) and _any_formula(column)
-    }
-    safe = table.assign(**{str(name): column for name, column in changed.items()}) if changed else table
-    return safe.rename(columns=_harmless)
+    return _changed(table, _harmless)
 
 
 def restored(table: pd.DataFrame) -> pd.DataFrame:
     """The table as it was before `harmless`: text and column names lose the apostrophe that was put before them."""
+    return _changed(table, _restored)
+
+
+def _changed(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
     changed = {
-        name: column.map(_restored, na_action="ignore")
+        str(name): column.map(change, na_action="ignore")
         for name, column in table.items()
         if not pd.api.types.is_numeric_dtype(column) and _any_formula(column)
     }
-    original = table.assign(**{str(name): column for name, column in changed.items()}) if changed else table
-    return original.rename(columns=_restored)
+    return (table.assign(**changed) if changed else table).rename(columns=change)
 
 
 def _any_formula(column: "pd.Series[Any]") -> bool:
