@@ -5,7 +5,7 @@ VENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),$(CURDIR)/.venv)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.hyperct_pipeline_installed
 
-.PHONY: help setup demo test test-slow check format bench ui viz
+.PHONY: help setup demo test test-slow test-nightly check format bench ui viz
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,10 @@ test: setup  ## the fast tests
 	$(BIN)/pytest -n 2
 
 test-slow: setup  ## the whole chain, real CT, servers, a fresh clone
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist loadgroup
+
+test-nightly: setup  ## minutes each: coverage of intervals, a real CT at the published size
+	$(BIN)/pytest -m nightly
 
 check: setup  ## ruff, mypy --strict, import layers
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A real chest CT goes the whole way of the image side, at the size of the published model."""
+"""A real chest CT goes the whole way of the image side, through a small backbone and one of the published size."""
 
 import ast
 import csv
@@ -11,23 +11,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("real_ct")
 
 CASE = "d01_lidc0001_fullchest_ge_jpegls"
 
 
-@pytest.fixture(scope="module")
-def inferred(clone: Any, test_data: Path) -> Path:
-    """Results of `infer` on one real study with an untrained ViT-B/16."""
-    results = clone.folder / "real"
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("vit_small_patch16_dinov3_qkvb", marks=pytest.mark.slow),
+        pytest.param("vit_base_patch16_dinov3_qkvb", marks=pytest.mark.nightly),
+    ],
+)
+def inferred(request: pytest.FixtureRequest, clone: Any, test_data: Path) -> Path:
+    """Results of `infer` on one real study with an untrained ViT at the published settings."""
+    results = clone.folder / request.param
     # as published the first update is not zero, so that an untrained model tells tasks apart
-    shutil.copytree(clone.folder / "conf" / "paper", clone.folder / "conf" / "published")
+    shutil.copytree(clone.folder / "conf" / "paper", clone.folder / "conf" / "published", dirs_exist_ok=True)
     settings = clone.folder / "conf" / "published" / "parameters_fit.yml"
-    settings.write_text(settings.read_text().replace("\nmodel:\n", "\nmodel:\n  init: reference\n"))
+    published = (clone.folder / "conf" / "paper" / "parameters_fit.yml").read_text()
+    settings.write_text(published.replace("\nmodel:\n", "\nmodel:\n  init: reference\n"))
     parameters = {
         "dicom_root": test_data / "dicom" / CASE,
         "data_root": results,
         "model": "untrained",
+        "backbone.name": request.param,
         "backbone.weights": "random",
         "convert.allow_contrast": "true",
     }

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
 N_TASKS = 25
 
@@ -167,6 +167,10 @@ def test_an_assessment_of_another_system_leaves_ours_alone(chain: Any, tmp_path:
     given = f"predictions={tmp_path}/theirs.csv,validation={tmp_path}/validation.csv,data_root={tmp_path}/out"
     chain.run("kedro", "run", "--pipeline=assess", f"--params={given}")
     assert ours.read_bytes() == before
+    client = pytest.importorskip("mlflow").MlflowClient(tracking_uri=f"sqlite:///{chain.folder}/mlflow.db")
+    (run,) = client.search_runs(["1"], order_by=["start_time DESC"], max_results=1)
+    (used,) = (entry.dataset for entry in run.inputs.dataset_inputs)
+    assert (used.name, json.loads(used.profile)["rows"]) == ("assessed", len(theirs))
     key = ["task", "metric"]
     mine, new = (
         pd.read_csv(folder / "08_reporting/metrics.csv").set_index(key)["value"]

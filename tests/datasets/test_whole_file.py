@@ -34,14 +34,14 @@ NAMES = (
 
 
 def test_names_are_read_as_they_were_saved(tmp_path: Path) -> None:
-    table = pd.DataFrame({"task": [*NAMES, None], "cohort": None, "value": 0.1 + 0.2, "n": 3, "in_family": True})
+    table = pd.DataFrame({"task": [*NAMES, None], "cohort": None, "value": 0.1 + 0.2, "n": 3, "in_claims": True})
     dataset = CsvTable(filepath=str(tmp_path / "t.csv"))
     dataset.save(table)
     read = dataset.load()
     assert read["task"].tolist()[:-1] == list(NAMES)
     assert pd.isna(read["task"].iloc[-1]) and read["cohort"].isna().all()
     assert set(read["value"]) == {0.1 + 0.2}
-    assert read[["n", "in_family"]].dtypes.tolist() == ["int64", "bool"]
+    assert read[["n", "in_claims"]].dtypes.tolist() == ["int64", "bool"]
     written = (tmp_path / "t.csv").read_text()
     assert "\n=x" not in written and "\n'=x," in written
     dataset.save(table.iloc[:0])

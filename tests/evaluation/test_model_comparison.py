@@ -41,13 +41,17 @@ def test_every_rival_and_task_has_a_row_and_undefined_tests_leave_the_family(who
     np.testing.assert_allclose(table.loc[table["p"].notna(), "p_bh"], benjamini_hochberg(family))
 
 
-def test_the_family_is_the_one_configured(whole: Part) -> None:
-    table = comparison_table(whole, GROUPS, AssessConfig(comparison_tasks=("nodule",)))
-    tested = table[table["p_holm"].notna()]
-    assert tested["task"].tolist() == ["nodule"]
-    assert tested["p_holm"].iloc[0] == tested["p"].iloc[0]
-    with pytest.raises(ConfigError, match=r"comparison_tasks names \['snoring'\]"):
-        comparison_table(whole, GROUPS, AssessConfig(comparison_tasks=("snoring",)))
+def test_the_families_are_those_configured(whole: Part) -> None:
+    table = comparison_table(whole, GROUPS, AssessConfig(claim_tasks=("nodule",), exploration_tasks=("effusion",)))
+    claimed, explored = table[table["p_holm"].notna()], table[table["p_bh"].notna()]
+    assert claimed["task"].tolist() == ["nodule"]
+    assert claimed["p_holm"].iloc[0] == claimed["p"].iloc[0]
+    assert explored["task"].tolist() == ["effusion"]
+    assert explored["p_bh"].iloc[0] == explored["p"].iloc[0]
+    assert table.loc[table["in_claims"], "task"].unique().tolist() == ["nodule"]
+    for key in ("claim_tasks", "exploration_tasks"):
+        with pytest.raises(ConfigError, match=rf"assess\.{key} names \['snoring'\]"):
+            comparison_table(whole, GROUPS, AssessConfig(**{key: ("snoring",)}))
 
 
 def test_transfer_is_named_by_its_sign_where_it_is_shown(whole: Part) -> None:

@@ -137,7 +137,8 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
             {
                 "task": ["nodule"],
                 "swapped_task": ["low_lvef"],
-                "rank_correlation_randomised": [0.125],
+                "rank_correlation_untrained": [0.125],
+                "rank_correlation_random": [0.0625],
                 "rank_correlation_swapped": [np.nan],
             }
         ),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hyperct_pipeline.evaluation.saliency_checks import rank_correlation, saliency_check, swapped_task
+from hyperct_pipeline.evaluation.saliency_checks import random_model, rank_correlation, saliency_check, swapped_task
 from hyperct_pipeline.model.backbone import build_backbone
-from hyperct_pipeline.model.settings import BackboneConfig
+from hyperct_pipeline.model.hyperct import HyperCT
+from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
 from hyperct_pipeline.volumes.store import StoredVolume
 
 CPU = torch.device("cpu")
@@ -31,14 +32,16 @@ class Turned:
 
 
 def test_a_model_that_draws_the_same_map_untrained_is_found_out(package: SimpleNamespace, stored: StoredVolume) -> None:
-    same = saliency_check(package, package.model, stored, "bright", CPU)
-    assert same.randomised == pytest.approx(1.0)
+    turned = Turned(package.model)
+    same = saliency_check(package, package.model, turned, stored, "bright", CPU)
+    assert same.untrained == pytest.approx(1.0)
     assert same.swapped_task == "dark"
     assert same.swapped is not None and same.swapped < 0  # bright where dark is not
-    turned = saliency_check(package, Turned(package.model), stored, "bright", CPU)
-    assert turned.randomised == pytest.approx(same.swapped)
+    assert same.random == pytest.approx(same.swapped)
+    swapped = saliency_check(package, turned, package.model, stored, "bright", CPU)
+    assert (swapped.untrained, swapped.random) == (pytest.approx(same.swapped), pytest.approx(1.0))
     assert same.n_patches == 4 * 16  # four triplets were seen
-    assert same.row("s1", "bright") == ("s1", "bright", "dark", 64, same.randomised, same.swapped)
+    assert same.row("s1", "bright") == ("s1", "bright", "dark", 64, same.untrained, same.random, same.swapped)
 
 
 def test_the_other_task_is_of_the_other_group_where_there_is_one() -> None:
@@ -62,3 +65,19 @@ def test_after_the_last_block_patches_have_no_gradient_at_all() -> None:
     assert tokens.grad is not None
     assert (tokens.grad[:, backbone.num_prefix_tokens :] == 0).all()
     assert (tokens.grad[:, 0] != 0).any()
+
+
+def test_the_random_model_shares_no_weight_with_the_model() -> None:
+    backbone_config = BackboneConfig(
+        name="vit_small_patch16_dinov3_qkvb", img_size=(32, 32), embed_dim=32, depth=2, num_heads=2
+    )
+    config = HyperCTConfig(rank=2, task_dim=8, latent=8, head_in=8)
+    model = HyperCT(build_backbone(backbone_config), ("bright", "dark"), config)
+    of_model = SimpleNamespace(
+        model=model, backbone_config=backbone_config, model_config=config, tasks=("bright", "dark")
+    )
+    own, random = model.state_dict(), random_model(of_model).state_dict()
+    assert own.keys() == random.keys()
+    drawn = [name for name, value in own.items() if value.numel() > 1 and value.std() > 0]
+    assert len([name for name in drawn if name.startswith("backbone.blocks.")]) >= 8
+    assert not [name for name in drawn if torch.equal(own[name], random[name]) and "rope" not in name]

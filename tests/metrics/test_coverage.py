@@ -8,7 +8,7 @@ from hyperct_pipeline.metrics.calibration_intervals import in_the_large_interval
 from hyperct_pipeline.metrics.discrimination import auroc_interval
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 # binormal with a shared patient effect: AUROC = Phi(shift / sqrt(2)) whatever the share
 TRUTH = {1.0: 0.7602499389065233, 2.0: 0.9213503964748575}

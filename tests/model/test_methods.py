@@ -120,11 +120,14 @@ def test_checkpointed_blocks_change_nothing(tiny_input: tuple[Tensor, Tensor]) -
     check(model, *tiny_input)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param("aot_eager", marks=pytest.mark.slow), pytest.param("inductor", marks=pytest.mark.nightly)],
+)
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile's own
-def test_compiled_blocks_have_no_graph_break(tiny_input: tuple[Tensor, Tensor]) -> None:
+def test_compiled_blocks_have_no_graph_break(tiny_input: tuple[Tensor, Tensor], backend: str) -> None:
     model = model_of()
-    model.compile_blocks()  # fullgraph: a break is an error
+    model.compile_blocks(backend)  # fullgraph: a break is an error
     check(model, *tiny_input)
 
 

@@ -59,7 +59,8 @@ class AssessConfig:
     decision_group: str = "cardiac"  # task group whose decision curves are drawn
     reliability_bins: int = Field(default=10, ge=2)  # bins of equal counts in the reliability curve
     ece_bins: int = Field(default=10, ge=2)  # bins of equal width of the expected calibration error
-    comparison_tasks: tuple[str, ...] = (ALL,)  # the family of tests, fixed here; `all` is every task of the table
+    claim_tasks: tuple[str, ...] = (ALL,)  # tests between models that may become claims (Holm); `all` is every task
+    exploration_tasks: tuple[str, ...] = (ALL,)  # tests that are looked through (Benjamini and Hochberg)
     single_task_model: str = "single_task"  # the rival that negative transfer is measured against
     subgroups: SubgroupConfig = Field(default_factory=SubgroupConfig)
 

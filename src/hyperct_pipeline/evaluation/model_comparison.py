@@ -1,8 +1,8 @@
 """Models of one table against each other, task by task, on the same studies.
 
-The family of tests is fixed by the configuration before any number is seen: every pair of the primary model and a
-rival, on the tasks of `assess.comparison_tasks`. Tests that are not defined leave the family before p values are
-adjusted.
+Two families of tests are fixed by the configuration before any number is seen, each every pair of the primary model and
+a rival: what may become a claim, on the tasks of `assess.claim_tasks`, and what is looked through, on those of
+`assess.exploration_tasks`. Tests that are not defined leave a family before its p values are adjusted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from hyperct_pipeline.metrics.comparison import auroc_difference, benjamini_hoch
 
 COLUMNS = (
     "model", "rival", "task", "group", "auc", "auc_rival", "delta_auc", "ci_low", "ci_high", "p", "p_holm", "p_bh",
-    "in_family", "n", "n_pos", "n_neg", "n_patients", "n_unknown", "status",
+    "in_claims", "in_exploration", "n", "n_pos", "n_neg", "n_patients", "n_unknown", "status",
 )  # fmt: skip
 TRANSFER_COLUMNS = (
     "model", "task", "group", "auc", "auc_single_task", "delta_auc", "ci_low", "ci_high", "p", "p_holm", "transfer",
@@ -30,22 +30,29 @@ TRANSFER_COLUMNS = (
 def comparison_table(whole: Part, groups: Mapping[str, str], config: AssessConfig) -> pd.DataFrame:
     """Difference of the AUROC of the primary model and of each rival, one row per rival and task.
 
-    Columns: `COLUMNS`. delta_auc is model minus rival, with Obuchowski's paired interval and test; p_holm (for
-    claims) and p_bh (for exploration) are adjusted over the family. No rows where the table holds one model.
+    Columns: `COLUMNS`. delta_auc is model minus rival, with Obuchowski's paired interval and test; p_holm is adjusted
+    over the claims, p_bh over the exploration, each null outside its family. No rows where the table holds one model.
 
     Raises:
-        ConfigError: a task of `assess.comparison_tasks` is not in the table.
+        ConfigError: a task of a family is not in the table.
     """
-    family = set(whole.tasks) if config.comparison_tasks == (ALL,) else set(config.comparison_tasks)
-    if strange := sorted(family - set(whole.tasks)):
-        raise ConfigError(f"assess.comparison_tasks names {strange}; the predictions hold {list(whole.tasks)}")
+    claims = _family("claim_tasks", config.claim_tasks, whole)
+    exploration = _family("exploration_tasks", config.exploration_tasks, whole)
     rivals = next(iter(whole.tasks.values())).rivals
     rows = [
-        _pair(known, config.model, rival, config) | {"task": task, "group": groups[task], "in_family": task in family}
+        _pair(known, config.model, rival, config)
+        | {"task": task, "group": groups[task], "in_claims": task in claims, "in_exploration": task in exploration}
         for rival in rivals
         for task, known in whole.tasks.items()
     ]
     return _adjusted(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _family(key: str, tasks: tuple[str, ...], whole: Part) -> set[str]:
+    family = set(whole.tasks) if tasks == (ALL,) else set(tasks)
+    if strange := sorted(family - set(whole.tasks)):
+        raise ConfigError(f"assess.{key} names {strange}; the predictions hold {list(whole.tasks)}")
+    return family
 
 
 def _pair(known: Known, model: str, rival: str, config: AssessConfig) -> dict[str, Any]:
@@ -59,10 +66,9 @@ def _pair(known: Known, model: str, rival: str, config: AssessConfig) -> dict[st
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
     numbers = ("auc", "auc_rival", "delta_auc", "ci_low", "ci_high", "p", "p_holm", "p_bh")
     table = table.astype(dict.fromkeys(numbers, "float64"))
-    tested = table["in_family"].astype(bool) & table["p"].notna()
-    p = table.loc[tested, "p"].to_numpy(dtype=np.float64)
-    table.loc[tested, "p_holm"] = holm(p)
-    table.loc[tested, "p_bh"] = benjamini_hochberg(p)
+    for family, column, adjusted in (("in_claims", "p_holm", holm), ("in_exploration", "p_bh", benjamini_hochberg)):
+        tested = table[family].astype(bool) & table["p"].notna()
+        table.loc[tested, column] = adjusted(table.loc[tested, "p"].to_numpy(dtype=np.float64))
     return table
 
 

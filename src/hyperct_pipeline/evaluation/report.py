@@ -162,8 +162,8 @@ def _areas(metrics_full: pd.DataFrame, assess: AssessConfig) -> pd.DataFrame:
 
 
 def saliency_medians(checks: pd.DataFrame) -> list[str]:
-    """Median rank correlations of the sanity checks, as text: untrained model, other task."""
-    columns = ("rank_correlation_randomised", "rank_correlation_swapped")
+    """Median rank correlations of the sanity checks, as text: untrained model, random model, other task."""
+    columns = ("rank_correlation_untrained", "rank_correlation_random", "rank_correlation_swapped")
     medians = [checks[name].astype("float64").median() for name in columns]
     return ["undefined" if pd.isna(value) else f"{value:.2f}" for value in medians]
 

@@ -150,11 +150,12 @@ def lora_table(lora_pca: pd.DataFrame, names: Mapping[str, str]) -> Table:
 
 
 def saliency_check_table(checks: pd.DataFrame, names: Mapping[str, str]) -> Table:
-    """Rank correlation of each map with that of an untrained model and of another task."""
+    """Rank correlation of each map with those of an untrained model, of a random one and of another task."""
     rows = [
         [
             names.get(str(row["task"]), str(row["task"])),
-            number(row["rank_correlation_randomised"], 2),
+            number(row["rank_correlation_untrained"], 2),
+            number(row["rank_correlation_random"], 2),
             number(row["rank_correlation_swapped"], 2),
             names.get(str(row["swapped_task"]), DASH),
         ]
@@ -162,6 +163,6 @@ def saliency_check_table(checks: pd.DataFrame, names: Mapping[str, str]) -> Tabl
     ]
     return Table(
         "Sanity checks of the maps: rank correlations",
-        ["Task", "With an untrained model", "With another task", "The other task"],
+        ["Task", "With an untrained model", "With a random model", "With another task", "The other task"],
         rows,
     )

@@ -1,15 +1,17 @@
 """Is a saliency map about the model and the task, or would any network draw it?
 
-Two checks of each map, as rank correlations over the patches the model saw:
+Three checks of each map, as rank correlations over the patches the model saw:
 
-- model randomisation: against the map of a model of the same shape whose trained weights (adapters and head) are
-  untrained; the frozen backbone is the same. Near 1, the map shows the backbone or the image, not what was learned.
+- untrained: against the map of a model whose trained weights (adapters and head) are at their start; the frozen backbone
+  is the same. Near 1, the map shows what the backbone finds, not what was learned for the task.
+- random: against the map of a model all of whose weights are random, the backbone's too. Near 1, the map shows the image
+  as any network of this shape would.
 - task swap: against the map of another task of the same model. Near 1, the map does not tell tasks apart.
 
 Source: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,12 +19,16 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from hyperct_pipeline.evaluation.saliency import grad_cam
+from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.checkpoint import ModelPackage
 from hyperct_pipeline.volumes.slices import triplets
 from hyperct_pipeline.volumes.store import StoredVolume
 
-COLUMNS = ("study_key", "task", "swapped_task", "n_patches", "rank_correlation_randomised", "rank_correlation_swapped")
+COLUMNS = (
+    "study_key", "task", "swapped_task", "n_patches", "rank_correlation_untrained", "rank_correlation_random",
+    "rank_correlation_swapped",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,13 @@ class SaliencyCheck:
 
     swapped_task: str | None  # None: the model has one task
     n_patches: int
-    randomised: float | None
+    untrained: float | None
+    random: float | None
     swapped: float | None
 
     def row(self, study_key: str, task: str) -> tuple[object, ...]:
         """One row of the table of `COLUMNS`."""
-        return (study_key, task, self.swapped_task, self.n_patches, self.randomised, self.swapped)
+        return (study_key, task, self.swapped_task, self.n_patches, self.untrained, self.random, self.swapped)
 
 
 def swapped_task(tasks: tuple[str, ...], groups: dict[str, str], task: str) -> str | None:
@@ -47,14 +54,23 @@ def swapped_task(tasks: tuple[str, ...], groups: dict[str, str], task: str) -> s
     return next(iter([*foreign, *later]), None)
 
 
+def random_model(package: ModelPackage) -> HyperCT:
+    """A model of the same shape all of whose weights are random, with the published start of the adapters."""
+    other = package.backbone_config.seed + 1  # a backbone that is random already gets other numbers
+    backbone = build_backbone(replace(package.backbone_config, weights="random", seed=other))
+    config = replace(package.model_config, init="reference", seed=package.model_config.seed + 1)
+    return HyperCT(backbone, package.tasks, config).eval()
+
+
 def saliency_check(
-    package: ModelPackage, control: HyperCT, stored: StoredVolume, task: str, device: torch.device
+    package: ModelPackage, untrained: HyperCT, random: HyperCT, stored: StoredVolume, task: str, device: torch.device
 ) -> SaliencyCheck:
-    """Both checks of the map of one task over one scan.
+    """All checks of the map of one task over one scan.
 
     Args:
         package: the trained model.
-        control: the same shape with untrained weights, as `lora_pca.control_model` makes it.
+        untrained: the same shape and backbone with untrained weights, as `lora_pca.control_model` makes it.
+        random: the same shape with random weights, as `random_model` makes it.
         stored: the scan.
         task: a task of the model.
         device: where it is computed.
@@ -72,7 +88,8 @@ def saliency_check(
     return SaliencyCheck(
         swapped_task=other,
         n_patches=len(own),
-        randomised=rank_correlation(own, patches(control, task)),
+        untrained=rank_correlation(own, patches(untrained, task)),
+        random=rank_correlation(own, patches(random, task)),
         swapped=None if other is None else rank_correlation(own, patches(package.model, other)),
     )
 

@@ -55,7 +55,7 @@ def explain_studies(
         PackageError: the predictions are of another model.
     """
     from hyperct_pipeline.evaluation.lora_pca import control_model
-    from hyperct_pipeline.evaluation.saliency_checks import COLUMNS, saliency_check
+    from hyperct_pipeline.evaluation.saliency_checks import COLUMNS, random_model, saliency_check
     from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview
     from hyperct_pipeline.training.device import device_of
 
@@ -65,9 +65,10 @@ def explain_studies(
     shown = list(explained(model_package, volume_store, examples, names, device, config))
     first = {part.peak.example.task: part.peak for part in reversed(shown)}
     overview = saliency_overview([first[t] for t in names if t in first], names, config.display_window_hu)
-    control, checks = control_model(model_package), []
+    untrained, random, checks = control_model(model_package), random_model(model_package), []
     for example in examples:
-        check = saliency_check(model_package, control, volume_store.get(example.study_key), example.task, device)
+        stored = volume_store.get(example.study_key)
+        check = saliency_check(model_package, untrained, random, stored, example.task, device)
         checks.append(check.row(example.study_key, example.task))
     volumes = {part.peak.example.name: part.volume for part in shown}
     montages = {part.peak.example.name: part.figure for part in shown}
