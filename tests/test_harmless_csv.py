@@ -24,6 +24,12 @@ def test_formulas_become_text_and_numbers_stay(tmp_path: Path) -> None:
     assert (tmp_path / "t.csv").read_text().splitlines()[9] == "-1e-3,8.0"
 
 
+def test_a_number_with_its_interval_is_no_formula() -> None:
+    cells = ["-0.02 (-0.05 to 0.01)", "-0.02 (interval undefined)", "-2 (1 to 2)+cmd|' /C calc'!A0", "-1 (=1 to 2)"]
+    safe = harmless(pd.DataFrame({"a": cells}))["a"].tolist()
+    assert safe == [*cells[:2], "'" + cells[2], "'" + cells[3]]
+
+
 def test_column_names_are_harmless_too() -> None:
     assert list(harmless(pd.DataFrame({"=1": ["a"], "b": ["=2"]})).columns) == ["'=1", "b"]
 

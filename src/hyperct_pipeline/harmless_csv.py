@@ -1,10 +1,12 @@
 """CSV that a spreadsheet opens without running anything.
 
 A cell that begins with = + - @, a tab or a carriage return is taken for a formula by spreadsheets (OWASP, CSV
-injection). Such text gets an apostrophe in front, which they show as text. Numbers stay numbers: -5 is no formula.
+injection). Such text gets an apostrophe in front, which they show as text. Numbers stay numbers: neither -5 nor
+-0.02 (-0.05 to 0.01) is a formula.
 Text that has apostrophes before such a sign already gets one more, so that taking one away restores every text.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_WITH_INTERVAL = re.compile(r"-?\d+(\.\d+)? \((-?\d+(\.\d+)? to -?\d+(\.\d+)?|interval undefined)\)")
 
 
 def write_csv(table: pd.DataFrame, file: Path, **options: Any) -> None:
@@ -56,6 +59,8 @@ def _restored(cell: Any) -> Any:
 
 
 def _is_number(cell: str) -> bool:
+    if _WITH_INTERVAL.fullmatch(cell):
+        return True
     try:
         float(cell)
     except ValueError:

@@ -18,11 +18,21 @@ def _table() -> pd.DataFrame:
 
 
 def test_surest_errors_come_first_and_foreign_keys_are_not_repeated() -> None:
-    cases = failure_cases(_table(), {"nodule": "radiological"}, n_per_kind=2)
-    assert cases["probability"].tolist() == [0.9, 0.2, 0.1, 0.8]
-    assert cases["row"].tolist() == [2, 1, 3, 4]
-    assert cases["error"].tolist() == ["false positive"] * 2 + ["false negative"] * 2
-    assert cases["study_key"].tolist() == [OURS, pd.NA, pd.NA, pd.NA]
+    table = _table().assign(threshold_youden=0.15)
+    cases = failure_cases(table, {"nodule": "radiological"}, n_per_kind=2)
+    assert cases["probability"].tolist() == [0.9, 0.2, 0.1]
+    assert cases["row"].tolist() == [2, 1, 3]
+    assert cases["error"].tolist() == ["false positive"] * 2 + ["false negative"]
+    assert cases["n_errors"].tolist() == [2, 2, 1]
+    assert cases["study_key"].tolist() == [OURS, pd.NA, pd.NA]
+    assert len(failure_cases(table, {"nodule": "radiological"}, n_per_kind=1)) == 2
+
+
+def test_a_right_call_is_no_failure() -> None:
+    # without a threshold of validation 0.5 divides: 0.2 and 0.8 are right
+    assert failure_cases(_table(), {"nodule": "radiological"})["probability"].tolist() == [0.9, 0.1]
+    right = _table().assign(probability=[0.1, 0.2, 0.8, 0.9, 0.99])
+    assert failure_cases(right, {"nodule": "radiological"}).empty
 
 
 def test_reliability_bins_hold_all_studies() -> None:

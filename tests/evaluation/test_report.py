@@ -2,6 +2,7 @@
 
 import base64
 import re
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,10 +23,11 @@ from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 from hyperct_pipeline.evaluation.prediction_splits import of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.report import ReportConfig, render_report
+from hyperct_pipeline.evaluation.report_decision_tables import decision_value_table
 from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
-from hyperct_pipeline.evaluation.report_tables import number, p_value, with_interval
+from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
 from hyperct_pipeline.evaluation.reporting_checklist import CLAIM, TO_COMPLETE, TRIPOD
-from hyperct_pipeline.evaluation.run_facts import RunFacts, commit_of, run_facts
+from hyperct_pipeline.evaluation.run_facts import RunFacts, commit_of, refuse_mixed_models, run_facts
 from hyperct_pipeline.evaluation.subgroups import subgroup_tables
 from hyperct_pipeline.evaluation.task_rows import part_of
 from hyperct_pipeline.evaluation.update_grams import gram_matrices
@@ -140,6 +142,7 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
                 "rank_correlation_untrained": [0.125],
                 "rank_correlation_random": [0.0625],
                 "rank_correlation_swapped": [np.nan],
+                "model_id": ["m1"],
             }
         ),
         model_description={"model_id": "m1", "training": {"settings": "s1"}},
@@ -466,7 +469,37 @@ def test_level_and_split_are_those_of_the_assessment(evidence: Evidence) -> None
 
 def test_the_commit_is_that_of_the_checkout_or_unknown(tmp_path: Path) -> None:
     assert commit_of(tmp_path) == "unknown"
+    # a package below somebody else's repository, in a folder that it ignores, is not of its commit
+    installed = tmp_path / "ignored"
+    installed.mkdir()
+    (installed / "code.py").write_text("")
+    (tmp_path / ".gitignore").write_text("ignored\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    for command in (["init", "-q"], ["add", ".gitignore"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    assert commit_of(tmp_path) != "unknown"
+    assert commit_of(installed) == "unknown"
     facts = run_facts({"run_id": "r1", "model_id": "m", "version": "4"})
     assert (facts.training_run, facts.model_version) == ("r1", "4")
     assert run_facts(None).training_run == "not tracked"
     assert "numpy" in facts.software and facts.made_at.endswith("UTC")
+
+
+def test_a_formula_in_a_cell_is_not_run_from_the_csv_of_a_table() -> None:
+    table = Table("Sites", ["Site", "Difference"], [["=HYPERLINK(1)", "-0.02 (-0.05 to 0.01)"]])
+    text = base64.b64decode(table.csv_source.split(",", 1)[1]).decode()
+    assert text.splitlines() == ["Site,Difference", "'=HYPERLINK(1),-0.02 (-0.05 to 0.01)"]
+
+
+def test_saliency_of_another_model_is_refused(evidence: Evidence) -> None:
+    other = replace(evidence, saliency_checks=evidence.saliency_checks.assign(model_id="m2"))
+    with pytest.raises(PackageError, match="saliency of m2"):
+        refuse_mixed_models(other.models)
+
+
+def test_a_model_that_calls_everybody_alike_is_not_called_best(evidence: Evidence) -> None:
+    curves = evidence.decision_curves
+    alike = curves.assign(net_benefit=curves["treat_all"], net_benefit_recalibrated=np.nan)
+    cells = [cell for row in decision_value_table(alike, NAMES, "cardiac").rows for cell in row[1:]]
+    assert any("; acts as treat all; " in cell for cell in cells)
+    assert all("; acts as treat all; " in cell or cell == f"{DASH}; {DASH}; {DASH}" for cell in cells)

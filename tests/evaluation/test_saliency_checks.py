@@ -41,7 +41,7 @@ def test_a_model_that_draws_the_same_map_untrained_is_found_out(package: SimpleN
     swapped = saliency_check(package, turned, package.model, stored, "bright", CPU)
     assert (swapped.untrained, swapped.random) == (pytest.approx(same.swapped), pytest.approx(1.0))
     assert same.n_patches == 4 * 16  # four triplets were seen
-    assert same.row("s1", "bright") == ("s1", "bright", "dark", 64, same.untrained, same.random, same.swapped)
+    assert same.row("s1", "bright", "m1") == ("s1", "bright", "dark", 64, 1.0, same.random, same.swapped, "m1")
 
 
 def test_the_other_task_is_of_the_other_group_where_there_is_one() -> None:

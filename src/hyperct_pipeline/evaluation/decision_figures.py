@@ -56,9 +56,13 @@ def _decision_panel(axes: Axes, rows: pd.DataFrame, level: str) -> None:
     is_flat = bool(first["recalibration_is_flat"])
     suffix = "_recalibrated" if rows["net_benefit_recalibrated"].notna().all() and not is_flat else ""
     _draw_curves(axes, rows, percent, suffix, level)
-    curve = rows["net_benefit" + suffix]
-    below = int((curve < floor).sum())
-    note = f"\n{below} thresholds below the axis, down to {curve.min():.2f}" if below else ""
+    drawn = (
+        {"": rows["net_benefit"]}
+        if not suffix
+        else {"as trained: ": rows["net_benefit"], "": rows["net_benefit" + suffix]}
+    )
+    lows = [(name, int((curve < floor).sum()), curve.min()) for name, curve in drawn.items()]
+    note = "".join(f"\n{name}{n} thresholds below the axis, down to {low:.2f}" for name, n, low in lows if n)
     note += "\nrecalibration flat, not drawn" if is_flat else ""
     flag = {"low_count": " (low count)", "one_class": " (one class)"}.get(str(first["status"]), "")
     axes.text(0.97, 0.96, counts + flag + note, transform=axes.transAxes, ha="right", va="top", fontsize=7)

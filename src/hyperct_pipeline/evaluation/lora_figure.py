@@ -70,7 +70,12 @@ def _scatter(axes: Axes, rows: pd.DataFrame, title: str, size: float) -> None:
     axes.set_title(title, loc="left", fontsize=10)
     axes.axhline(0, color=NEUTRAL, lw=0.5)
     axes.axvline(0, color=NEUTRAL, lw=0.5)
-    axes.margins(0.1)
+    # one scale for both axes: near in the drawing is near in the weights
+    middle, half = (
+        (points.max(axis=0) + points.min(axis=0)) / 2.0,
+        0.6 * max(float(np.ptp(points, axis=0).max()), 1e-12),
+    )
+    axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     handles = [Line2D([], [], ls="", marker="o", color=group_colour(group), label=group) for group in groups]
     axes.legend(handles=handles, loc="best", frameon=False, fontsize=size)
     axes.set_box_aspect(1)

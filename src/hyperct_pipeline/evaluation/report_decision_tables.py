@@ -1,6 +1,7 @@
 """Tables of the report about decisions, other models, subgroups, failures and explanations."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -40,14 +41,18 @@ def decision_value_table(decision_curves: pd.DataFrame, names: Mapping[str, str]
     for task, of_task in drawn_tasks(decision_curves, group).groupby("task", sort=False):
         suffix, _ = drawn_risk(of_task)
         at = of_task.set_index((of_task["threshold"] * 100.0).round().astype(int))
-        keys = {f"interventions_avoided_per_100{suffix}": 1, f"p_best{suffix}": 2, f"evpi{suffix}": 4}
-        cells = [
-            "; ".join(number(at.loc[p, key], digits) for key, digits in keys.items()) if p in at.index else DASH
-            for p in VALUE_PERCENT
-        ]
+        cells = [_value_cell(at.loc[p], suffix) if p in at.index else DASH for p in VALUE_PERCENT]
         rows.append([names[str(task)], *cells])
     columns = ["Task", *(f"{p} %" for p in VALUE_PERCENT)]
     return Table("Interventions avoided per 100; P(model best); EVPI, by risk threshold", columns, rows)
+
+
+def _value_cell(row: "pd.Series[Any]", suffix: str) -> str:
+    avoided, value = number(row[f"interventions_avoided_per_100{suffix}"], 1), number(row[f"evpi{suffix}"], 4)
+    benefit = row[f"net_benefit{suffix}"]
+    same = [name for name in ("treat_all", "treat_none") if benefit == row[name]]
+    best = f"acts as {same[0].replace('_', ' ')}" if same else number(row[f"p_best{suffix}"], 2)
+    return f"{avoided}; {best}; {value}"
 
 
 def comparison_report_table(model_comparison: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
@@ -107,14 +112,25 @@ def failure_table(failures: pd.DataFrame, names: Mapping[str, str]) -> Table:
         [
             names[str(row["task"])],
             str(row["error"]),
+            str(row["n_errors"]),
             str(row["row"]),
             number(row["study_key"]),
             number(row["cohort"]),
             number(row["probability"], 2),
+            number(row["threshold"], 2),
         ]
         for row in failures.to_dict("records")
     ]
-    columns = ["Task", "Error", "Row of the table", "Study", "Cohort", "Probability"]
+    columns = [
+        "Task",
+        "Error",
+        "Errors of this kind",
+        "Row of the table",
+        "Study",
+        "Cohort",
+        "Probability",
+        "Threshold",
+    ]
     return Table("Most confident errors per task", columns, rows)
 
 

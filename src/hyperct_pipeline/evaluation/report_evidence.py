@@ -32,10 +32,11 @@ class Evidence:
     @property
     def models(self) -> dict[str, str | None]:
         """Id of the model that each part is of."""
-        adapters = self.lora_pca["model_id"].dropna()
+        adapters, maps = (table["model_id"].dropna() for table in (self.lora_pca, self.saliency_checks))
         return {
             "model card": self.model_card["model_id"],
             "adapters": str(adapters.iloc[0]) if len(adapters) else None,
+            "saliency": str(maps.iloc[0]) if len(maps) else None,
             "assessment": self.assessment_facts["model_id"],
             "calibration": self.calibration.get("model_id"),
             "model package": None if self.model_description is None else self.model_description["model_id"],

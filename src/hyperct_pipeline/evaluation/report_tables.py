@@ -1,14 +1,14 @@
 """What a table of the report is: numbers as text, an undefined number as a dash, and the same as CSV."""
 
 import base64
-import csv
-import io
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from hyperct_pipeline.harmless_csv import harmless
 
 DASH = "\N{EN DASH}"
 STATUS_TEXT = {
@@ -39,9 +39,10 @@ class Table:
     @property
     def csv_source(self) -> str:
         """The table as a CSV that a link can carry."""
-        stream = io.StringIO()
-        csv.writer(stream).writerows([self.columns, *self.rows])
-        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(stream.getvalue().encode()).decode()
+        text = harmless(pd.DataFrame([list(row) for row in self.rows], columns=list(self.columns))).to_csv(
+            index=False, lineterminator="\r\n"
+        )
+        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
 
     @property
     def file_name(self) -> str:

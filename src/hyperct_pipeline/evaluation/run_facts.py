@@ -45,19 +45,20 @@ def run_facts(training_run: Mapping[str, Any] | None) -> RunFacts:
 
 
 def commit_of(folder: Path) -> str:
-    """Short hash of the code's commit, marked where files were changed since; `unknown` outside a checkout."""
+    """Short hash of the code's commit, marked where files were changed since; `unknown` outside a checkout.
+
+    The folder must be tracked: a package that was installed below another project is not of that project's commit.
+    """
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=, changed since", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        _git(folder, "ls-files", "--error-unmatch", ".")
+        return _git(folder, "describe", "--always", "--dirty=, changed since", "--exclude=*") or "unknown"
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return found.stdout.strip() or "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
 
 
 def software_versions() -> str:

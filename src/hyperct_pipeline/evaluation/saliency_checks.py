@@ -27,7 +27,7 @@ from hyperct_pipeline.volumes.store import StoredVolume
 
 COLUMNS = (
     "study_key", "task", "swapped_task", "n_patches", "rank_correlation_untrained", "rank_correlation_random",
-    "rank_correlation_swapped",
+    "rank_correlation_swapped", "model_id",
 )  # fmt: skip
 
 
@@ -41,9 +41,10 @@ class SaliencyCheck:
     random: float | None
     swapped: float | None
 
-    def row(self, study_key: str, task: str) -> tuple[object, ...]:
+    def row(self, study_key: str, task: str, model_id: str) -> tuple[object, ...]:
         """One row of the table of `COLUMNS`."""
-        return (study_key, task, self.swapped_task, self.n_patches, self.untrained, self.random, self.swapped)
+        found = (self.swapped_task, self.n_patches, self.untrained, self.random, self.swapped)
+        return (study_key, task, *found, model_id)
 
 
 def swapped_task(tasks: tuple[str, ...], groups: dict[str, str], task: str) -> str | None:

@@ -69,7 +69,7 @@ def explain_studies(
     for example in examples:
         stored = volume_store.get(example.study_key)
         check = saliency_check(model_package, untrained, random, stored, example.task, device)
-        checks.append(check.row(example.study_key, example.task))
+        checks.append(check.row(example.study_key, example.task, model_package.model_id))
     volumes = {part.peak.example.name: part.volume for part in shown}
     montages = {part.peak.example.name: part.figure for part in shown}
     return volumes, montages, overview, pd.DataFrame(checks, columns=list(COLUMNS))
