@@ -67,6 +67,15 @@ def test_a_run_carries_what_the_catalog_asks_for(hook: TrackingHook) -> None:
     assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["rows"] == 1
 
 
+def test_tasks_whose_names_mlflow_would_merge_stay_apart(hook: TrackingHook) -> None:
+    run_id = start(hook)
+    table = pd.DataFrame({"task": ["a(b", "a[b", "a_b"], "metric": "auc", "value": [0.5, 0.6, 0.7]})
+    hook.after_dataset_saved("metrics", table)
+    hook.after_pipeline_run()
+    found = mlflow.MlflowClient().get_run(run_id).data.metrics
+    assert found == {"auc/a_b": 0.5, "auc/a_b_2": 0.6, "auc/a_b_3": 0.7}
+
+
 def test_a_document_of_the_model_is_put_beside_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     run = TrackedRun.create("e", tmp_path, {"pipeline": "predict"}, {})

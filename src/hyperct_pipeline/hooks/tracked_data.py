@@ -10,7 +10,7 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,8 @@ class TrackedRun:
             if isinstance(value, int | float) and not pd.isna(value) and math.isfinite(value)
         }
         metrics = [
-            Metric(_allowed(key), value, now, step, model_id=self._link.get("model_id"))
-            for key, value in finite.items()
+            Metric(name, finite[key], now, step, model_id=self._link.get("model_id"))
+            for key, name in _metric_names(finite).items()
         ]
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
@@ -241,6 +241,19 @@ def _plain(value: Any, key: str = "") -> Any:
     if isinstance(value, Path) or (isinstance(value, str) and (key in PATH_KEYS or PATH_LIKE.match(value))):
         return re.split(r"[/\\]", str(value))[-1]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _metric_names(keys: Iterable[str]) -> dict[str, str]:
+    """Key -> a name that MLflow takes; keys that would become the same name are numbered."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for key in keys:
+        name, n = _allowed(key), 1
+        while (numbered := name if n == 1 else f"{name}_{n}") in taken:
+            n += 1
+        names[key] = numbered
+        taken.add(numbered)
+    return names
 
 
 def _allowed(name: str) -> str:
