@@ -2,10 +2,10 @@
 
 Three checks of each map, as rank correlations over the patches the model saw:
 
-- untrained: against the map of a model whose trained weights (adapters and head) are at their start; the frozen backbone
-  is the same. Near 1, the map shows what the backbone finds, not what was learned for the task.
-- random: against the map of a model all of whose weights are random, the backbone's too. Near 1, the map shows the image
-  as any network of this shape would.
+- untrained: against the map of a model whose trained weights (adapters and head) are at a start; the frozen backbone is
+  the same. Near 1, the map shows what the backbone finds, not what was learned for the task.
+- random: against the map of a model all of whose weights are random, the backbone's too. Near 1, the map shows the
+  image as any network of this shape would.
 - task swap: against the map of another task of the same model. Near 1, the map does not tell tasks apart.
 
 Source: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
