@@ -1,8 +1,9 @@
 """The report: every number, nothing from outside, everything escaped."""
 
 import base64
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 
 from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation import lora_pca
-from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig, SubgroupConfig
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess
 from hyperct_pipeline.evaluation.failure_cases import failure_cases
 from hyperct_pipeline.evaluation.group_separation import separation_table
@@ -120,7 +121,7 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
         decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
         assessment_facts={
             "model_id": "m1",
-            "model": "hyperct",
+            "settings": asdict(CONFIG),
             "split": "test",
             "studies": 100,
             "patients": 50,
@@ -167,8 +168,8 @@ def _pictures(cohorts: tuple[str, ...] = ("prospective_a",)) -> Pictures:
     return Pictures(SVG, PNG, SVG, PNG, dict.fromkeys(cohorts, SVG), {"single_task": SVG}, SVG, PNG)
 
 
-def _render(evidence: Evidence, config: ReportConfig | None = None, assess: AssessConfig = CONFIG) -> str:
-    return render_report(evidence, _pictures(), NAMES, config or ReportConfig(), assess, FACTS)
+def _render(evidence: Evidence, config: ReportConfig | None = None) -> str:
+    return render_report(evidence, _pictures(), NAMES, config or ReportConfig(), FACTS)
 
 
 @pytest.fixture
@@ -442,16 +443,29 @@ def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
     card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
     no_cohort = _pictures(())
-    html = render_report(replace(evidence, model_card=card), no_cohort, NAMES, ReportConfig(), CONFIG, FACTS)
+    html = render_report(replace(evidence, model_card=card), no_cohort, NAMES, ReportConfig(), FACTS)
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
     assert "No cohort was named" in html
 
 
-def test_level_and_split_are_those_of_the_assessment(evidence: Evidence) -> None:
-    assess_config = AssessConfig(confidence_level=0.9, split="external")
-    facts = dict(evidence.assessment_facts) | {"split": "external"}
-    text = Elements(_render(replace(evidence, assessment_facts=facts), assess=assess_config)).text
+def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence) -> None:
+    made_with = AssessConfig(
+        model="theirs",
+        confidence_level=0.9,
+        split="external",
+        bootstrap_draws=77,
+        ece_bins=13,
+        single_task_model="alone",
+        subgroups=SubgroupConfig(min_class_count=21),
+    )
+    written = json.loads(json.dumps(asdict(made_with)))  # as the facts come back from their file
+    facts = dict(evidence.assessment_facts) | {"split": "external", "settings": written}
+    metrics = evidence.metrics_full.replace({"model": {"hyperct": "theirs"}})
+    none = evidence.negative_transfer.iloc[:0]
+    page = Elements(_render(replace(evidence, assessment_facts=facts, metrics_full=metrics, negative_transfer=none)))
+    text = page.text
+    assert len(page.tables["Discrimination, external split, all cohorts; 90 % intervals"]) == 1 + len(GROUPS)
     assert "95 % interval" not in text and "95 % percentiles" not in text
     assert "test split" not in text
     for told in (
@@ -460,8 +474,21 @@ def test_level_and_split_are_those_of_the_assessment(evidence: Evidence) -> None
         "Band: 90 % percentiles",
         "negatives in the external split",
         "All cohorts of the external split together",
+        "over 77 resamples",
+        "over 13 bins",
+        "fewer than 21 positives",
+        "no model named alone",
     ):
         assert told in text
+
+
+def test_facts_of_another_version_are_refused(evidence: Evidence) -> None:
+    for settings, place in ((None, "settings"), (asdict(CONFIG) | {"seeds": 1}, "seeds")):
+        facts = dict(evidence.assessment_facts) | {"settings": settings}
+        with pytest.raises(
+            PackageError, match=rf"assessment_facts: settings do not fit .*\({place}\).*pipeline=assess"
+        ):
+            _render(replace(evidence, assessment_facts=facts))
 
 
 def test_the_commit_is_that_of_the_checkout_or_unknown(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,7 +138,6 @@ def _facts(
     groups = groups_of(rows, catalogue)
     return {
         "model_id": str(models[0]) if len(models) else None,
-        "model": config.model,
         "rivals": list(rivals_of(rows)),
         "split": None if rows["split"].isna().all() else config.split,
         "rows": len(rows),
@@ -147,7 +147,5 @@ def _facts(
         "tasks_outside_the_catalogue": [task for task, group in groups.items() if group == OTHER],
         "recalibration": source,
         "validation_split_digest": fitted.get("split_digest"),
-        "confidence_level": config.confidence_level,
-        "bootstrap_draws": config.bootstrap_draws,
-        "seed": config.seed,
+        "settings": asdict(config),
     }

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from hyperct_pipeline.evaluation import report_data_tables as data_tables
 from hyperct_pipeline.evaluation import report_decision_tables as decision_tables
 from hyperct_pipeline.evaluation import report_metric_tables as metric_tables
-from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, settings_of
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE
 from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
 from hyperct_pipeline.evaluation.report_pictures import picture_element
@@ -61,7 +61,6 @@ def render_report(
     pictures: Pictures,
     names: Mapping[str, str],
     config: ReportConfig,
-    assess: AssessConfig,
     facts: RunFacts,
 ) -> str:
     """The report as one HTML document; every text from data is escaped.
@@ -71,12 +70,12 @@ def render_report(
         pictures: figures.
         names: task -> display name, of the model's and of the assessed tasks, in the order of the tables.
         config: what only people know.
-        assess: how the metrics were made.
         facts: when and with what the report is made.
 
     Raises:
-        PackageError: the parts are of different models.
+        PackageError: the parts are of different models, or the facts of the assessment do not say how it was made.
     """
+    assess = settings_of(evidence.assessment_facts)
     refuse_mixed_models(evidence.models)
     pages = environment(TEMPLATES)
     pages.globals["picture_element"] = picture_element
