@@ -117,6 +117,7 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
         harmonization_report=pd.DataFrame({"source": ["ct_rate"], "n_rows": [160]}),
         training_history={"epoch_001": {"train_loss": 0.6931, "lr": 1.25e-5, "validation_auc": None, "settings": "s1"}},
         calibration=calibration,
+        assessed_calibration={},
         metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
         decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
         assessment_facts={
@@ -126,7 +127,7 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
             "studies": 100,
             "patients": 50,
             "tasks": tasks,
-            "recalibration": "validation table",
+            "recalibration": "of the predictions",
         },
         model_comparison=comparison_table(whole, GROUPS, CONFIG),
         negative_transfer=transfer_table(whole, GROUPS, CONFIG),
@@ -253,6 +254,31 @@ def test_the_calibration_methods_are_named(html: str) -> None:
     caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
     methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
     assert methods == ["Platt", "mean risk only", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: Evidence) -> None:
+    brought = dict(evidence.assessment_facts) | {"model_id": None}
+    given = replace(evidence, assessment_facts=brought)
+    for foreign in (given, replace(evidence, calibration={})):
+        page = Elements(_render(foreign))
+        caption = "Calibration, recalibrated risk of the table, test split, all cohorts; 95 % intervals"
+        methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
+        assert methods == ["as the table gives it", "as the table gives it", "\N{EN DASH}", "\N{EN DASH}"]
+        assert "sensitivity of at least" not in page.text and "Platt's method" not in page.text
+        assert "target sensitivity, which the table does not say" in page.text
+        assert "Thresholds are those of the assessed table" in page.text
+    none = dict(evidence.assessment_facts) | {"recalibration": "none"}
+    assert "no threshold was chosen" in _render(replace(evidence, assessment_facts=none))
+
+
+def test_a_calibration_that_the_assessment_fitted_stands_before_the_models(evidence: Evidence) -> None:
+    tasks = {task: {"method": "isotonic"} for task in GROUPS}
+    fitted = {"model_id": None, "target_sensitivity": 0.75, "tasks": tasks}
+    facts = dict(evidence.assessment_facts) | {"recalibration": "validation table"}
+    page = Elements(_render(replace(evidence, assessed_calibration=fitted, assessment_facts=facts)))
+    caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
+    assert page.row(caption, NAMES["nodule"])["Recalibration"] == "isotonic"
+    assert "sensitivity of at least 75% there" in page.text
 
 
 def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence) -> None:

@@ -49,7 +49,8 @@ def write_report(
         cohort_flow=cohort_flow,
         harmonization_report=harmonization_report,
         training_history=current_rows(training_history),
-        calibration=assessed_calibration or calibration,  # what the assessed rows were recalibrated with
+        calibration=calibration,
+        assessed_calibration=assessed_calibration,
         metrics_full=metrics_full,
         decision_curves=decision_curves,
         assessment_facts=assessment_facts,
