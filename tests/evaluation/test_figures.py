@@ -91,7 +91,7 @@ def test_lora_figure_draws_every_task() -> None:
         table = pd.concat(
             [lora_pca.pca_table(grams, tasks, GROUPS).assign(weights=w) for w in ("trained", "untrained")]
         )
-        separation = separation_table(grams, grams, tasks, GROUPS)
+        separation = separation_table(grams, [grams], tasks, GROUPS)
         figure = lora_pca_figure(table, lora_pca.similarity_table(grams, tasks), separation, NAMES)
         texts = _texts(figure)
         assert all(name in texts for name in NAMES.values())

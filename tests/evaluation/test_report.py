@@ -134,7 +134,7 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
         subgroup_differences=differences,
         failure_cases=failure_cases(assessed, GROUPS),
         lora_pca=lora_pca.pca_table(grams, tasks, GROUPS).assign(weights="trained", model_id="m1"),
-        lora_separation=separation_table(grams, grams, tasks, GROUPS),
+        lora_separation=separation_table(grams, [grams], tasks, GROUPS),
         saliency_checks=pd.DataFrame(
             {
                 "task": ["nodule"],

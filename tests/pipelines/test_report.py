@@ -91,7 +91,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
         "subgroup_differences": _from_csv(differences),
         "failure_cases": _from_csv(failure_cases(checked, groups)),
         "lora_pca": _from_csv(pca_table(grams, tasks, groups).assign(weights="trained", model_id="m1")),
-        "lora_separation": _from_csv(separation_table({"all": grams["all"]}, {}, tasks, groups)),
+        "lora_separation": _from_csv(separation_table({"all": grams["all"]}, [], tasks, groups)),
         "saliency_checks": pd.DataFrame(columns=list(COLUMNS)),
         "decision_curve_figures": {"prospective_a": PNG},
         "comparison_figures": {},
