@@ -86,8 +86,8 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins:
 def reliability_curve(label: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> ReliabilityCurve:
     """Studies sorted by prediction and cut into at most n_bins bins of (nearly) equal counts.
 
-    Equal predictions stay in one bin, that of the middle one of them: cut apart, they would make a curve of the order of
-    the rows. A constant prediction therefore gives one bin, and few distinct ones give fewer and unequal bins.
+    Equal predictions stay in one bin, that of the middle one of them: cut apart, they would make a curve of the order
+    of the rows. A constant prediction therefore gives one bin, and few distinct ones give fewer and unequal bins.
     """
     positive, values = known_labels(label), np.asarray(probability, dtype=np.float64)
     order = np.argsort(values, kind="stable")
