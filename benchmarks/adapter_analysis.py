@@ -9,6 +9,7 @@ import time
 
 import torch
 
+from hyperct_pipeline.evaluation.control_models import N_UNTRAINED
 from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.lora_pca import pca_table, similarity_table
 from hyperct_pipeline.evaluation.update_grams import gram_matrices
@@ -31,20 +32,22 @@ def factors(seed: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 
 
 def main() -> None:
-    models = [factors(seed) for seed in (0, 1)]
+    models = [factors(seed) for seed in range(1 + N_UNTRAINED)]
     tasks = [f"task_{k:02d}" for k in range(TASKS)]
     groups = {task: "radiological" if k < 18 else "cardiac" for k, task in enumerate(tasks)}
     started = time.perf_counter()
-    trained, untrained = (gram_matrices(of, 1.0) for of in models)
+    trained, *untrained = (gram_matrices(of, 1.0) for of in models)
     grams = time.perf_counter() - started
-    for of in (trained, untrained):
+    for of in (trained, untrained[0]):
         pca_table(of, tasks, groups)
     similarity_table(trained, tasks)
     separation_table(trained, untrained, tasks, groups)
     seconds = time.perf_counter() - started
     entries = TASKS * LAYERS * sum(n_in * n_out for n_in, n_out in SITES.values())
     print(f"{seconds:.1f} s ({grams:.1f} s of them inner products), {torch.get_num_threads()} threads")
-    print(f"never formed: {entries * 8 / 1e9:.0f} GB of weight updates in float64, for each of the two models")
+    print(
+        f"never formed: {entries * 8 / 1e9:.0f} GB of weight updates in float64, for each of the {len(models)} models"
+    )
 
 
 if __name__ == "__main__":

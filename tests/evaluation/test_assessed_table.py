@@ -7,7 +7,8 @@ from scipy.special import expit
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError, LeakageError
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
-from hyperct_pipeline.evaluation.assessed_table import Assessed, assessed_table
+from hyperct_pipeline.evaluation.assessed_table import CIRCULAR, Assessed, assessed_table
+from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 
 CATALOGUE = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac"}
 
@@ -48,6 +49,28 @@ def test_thresholds_that_the_predictions_carry_are_kept(predictions: pd.DataFram
     assert set(found.rows["threshold_youden"]) == {0.4}
     assert found.facts["recalibration"] == "of the predictions"
     assert _assessed(_table(predictions, "test")).facts["recalibration"] == "none"
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_the_split_that_chose_thresholds_is_assessed_without_them(
+    predictions: pd.DataFrame, carried: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = AssessConfig(split="validation")
+    table = predictions
+    if carried:
+        fitted = fit_calibration(predictions[predictions["split"] == "validation"], RecalibrationConfig())
+        table = apply_calibration(predictions, fitted)
+    found = assessed_table(table, None, CATALOGUE, config, RecalibrationConfig())
+    assert found.rows[["probability_calibrated", "threshold_youden", "threshold_target_sensitivity"]].isna().all(None)
+    assert found.rows["probability"].notna().all() and len(found.rows) == 240
+    assert found.calibration == {}
+    assert found.facts["recalibration"] == CIRCULAR
+    assert "thresholds and recalibration are left out" in caplog.text
+    # thresholds of other patients serve that split, too
+    validation = _table(predictions, "test")
+    other = assessed_table(table, validation, CATALOGUE, config, RecalibrationConfig())
+    assert other.facts["recalibration"] == "validation table"
+    assert other.rows.loc[other.rows["task"] == "nodule", "threshold_youden"].notna().all()
 
 
 def test_the_validation_table_must_be_of_other_patients_and_the_same_model(predictions: pd.DataFrame) -> None:

@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from scipy.stats import binomtest
+from scipy.special import expit, logit
+from scipy.stats import binomtest, norm
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessed_table import assessed_table
 from hyperct_pipeline.evaluation.assessment import MACRO_RULE, assess, primary_metrics
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 from hyperct_pipeline.evaluation.recalibration import fit_calibration
 from hyperct_pipeline.evaluation.task_rows import groups_of
 from hyperct_pipeline.metrics.bootstrap import patient_counts
@@ -212,18 +214,45 @@ def test_every_model_of_the_table_is_assessed_on_the_same_draws(assessed: pd.Dat
     assert not set(copy["metric"]) & {"sensitivity", "threshold_youden", "brier_recalibrated"}
 
 
-def test_resampled_limits_are_percentiles_over_patients(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+def test_resampled_limits_come_from_draws_of_patients(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
     rows = assessed[(assessed["task"] == "nodule")]
     patients = pd.factorize(assessed["patient_key"])[1]
     counts = patient_counts(len(patients), CONFIG.bootstrap_draws, np.random.default_rng(CONFIG.seed))
     known = rows[rows["label"].notna()]
     weight = counts[patients.get_indexer(known["patient_key"])]
     label, risk = known["label"].to_numpy(dtype=int), known["probability"].to_numpy()
-    for metric, score in (("auprc", average_precision_score), ("brier", brier_score_loss)):
-        draws = [score(np.repeat(label, w), np.repeat(risk, w)) for w in weight.T]
-        cell = _cell(full, "nodule", metric)
-        np.testing.assert_allclose(cell[["ci_low", "ci_high"]].astype(float), np.quantile(draws, [0.025, 0.975]))
-        assert cell["ci_method"] == "patient_bootstrap"
+    precision, brier = (
+        np.array([score(np.repeat(label, w), np.repeat(risk, w)) for w in weight.T])
+        for score in (average_precision_score, brier_score_loss)
+    )
+    cell = _cell(full, "nodule", "brier")
+    np.testing.assert_allclose(cell[["ci_low", "ci_high"]].astype(float), np.quantile(brier, [0.025, 0.975]))
+    assert cell["ci_method"] == "patient_bootstrap"
+    cell = _cell(full, "nodule", "auprc")
+    value = average_precision_score(label, risk)
+    half = norm.ppf(0.975) * precision.std(ddof=1) / (value * (1 - value))
+    expected = expit(logit(value) + np.array([-half, half]))
+    np.testing.assert_allclose(cell[["ci_low", "ci_high"]].astype(float), expected)
+    assert cell["ci_method"] == "patient_bootstrap_logit"
+
+
+def test_an_average_precision_lies_in_the_middle_of_its_limits() -> None:
+    # without information, and with several tasks, percentiles of the draws lie above the value altogether
+    rng = np.random.default_rng(0)
+    n, groups = 50, {f"t{k:02d}": "radiological" for k in range(18)}
+    keys = {"study_key": [f"s{k}" for k in range(n)], "patient_key": [f"p{k}" for k in range(n)]}
+    frames = [
+        pd.DataFrame(keys | {"task": task, "label": rng.random(n) < 0.3, "probability": rng.random(n)})
+        for task in groups
+    ]
+    table = metrics_of(checked_predictions(pd.concat(frames, ignore_index=True)), groups, CONFIG)
+    for task in ("t00", "macro_radiological"):
+        cell = _cell(table, task, "auprc")
+        value, low, high = (float(logit(cell[name])) for name in ("value", "ci_low", "ci_high"))
+        assert value - low == pytest.approx(high - value)
+    macro = _cell(table, "macro_radiological", "auprc")
+    expected = 0.3 + 0.045  # of samples of 50, a little above the prevalence
+    assert macro["ci_low"] < expected < macro["ci_high"]
 
 
 def test_calls_at_the_target_sensitivity_have_their_own_names(predictions: pd.DataFrame, full: pd.DataFrame) -> None:

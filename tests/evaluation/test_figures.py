@@ -91,7 +91,7 @@ def test_lora_figure_draws_every_task() -> None:
         table = pd.concat(
             [lora_pca.pca_table(grams, tasks, GROUPS).assign(weights=w) for w in ("trained", "untrained")]
         )
-        separation = separation_table(grams, grams, tasks, GROUPS)
+        separation = separation_table(grams, [grams], tasks, GROUPS)
         figure = lora_pca_figure(table, lora_pca.similarity_table(grams, tasks), separation, NAMES)
         texts = _texts(figure)
         assert all(name in texts for name in NAMES.values())
@@ -143,4 +143,6 @@ def test_a_flat_recalibration_is_not_the_decision_curve(assessed: pd.DataFrame) 
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert "model, recalibrated (95 % band)" not in lines
     np.testing.assert_array_equal(lines["model (95 % band)"].get_ydata(), rows["net_benefit"])
-    assert "recalibration flat" in _texts(figures.calibration_figure(flat, NAMES, CONFIG))
+    figure = figures.calibration_figure(flat, NAMES, CONFIG)
+    assert "recalibration flat" in _texts(figure)
+    assert [len(points.get_offsets()) for points in figure.axes[0].collections] == [CONFIG.reliability_bins, 1]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hyperct_pipeline.errors import LabelTableError
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
+from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, without_missing
 from hyperct_pipeline.evaluation.prediction_problems import rivals_of
 from hyperct_pipeline.evaluation.prediction_splits import of_split
 
@@ -32,11 +32,11 @@ def test_table_from_elsewhere_is_completed() -> None:
 
 def test_numbers_may_come_as_text_and_limits_are_within() -> None:
     keys = {"study_key": ["1", "2", "3"], "patient_key": ["1", "2", "3"], "task": ["n"] * 3}
-    numbers = {"label": ["1", "0", " "], "probability": ["0", "0.25", "1"], "probability_calibrated": [0.0, None, 1.0]}
+    numbers = {"label": ["1", "0", " "], "probability": ["0", "0.25", "1"], "probability_calibrated": [0.0, 1.0, None]}
     checked = checked_predictions(pd.DataFrame(keys | numbers))
     assert checked["label"].tolist() == [1, 0, pd.NA]
     assert checked["probability"].tolist() == [0.0, 0.25, 1.0]
-    np.testing.assert_array_equal(checked["probability_calibrated"], [0.0, np.nan, 1.0])
+    np.testing.assert_array_equal(checked["probability_calibrated"], [0.0, 1.0, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_numbers_may_come_as_text_and_limits_are_within() -> None:
         ({"label": ["yes", "1", ""]}, r"3 rows are refused: label is not a number \(1 rows\)$"),
         ({"probability": ["high", "0.5", "1"]}, r"refused: probability is not a number \(1 rows\)$"),
         (
-            {"probability_calibrated": ["0.1", "-", None]},
+            {"probability_calibrated": ["0.1", "-", "0.2"]},
             r"refused: probability_calibrated is not a number \(1 rows\)$",
         ),
         ({"threshold_youden": [0.5, 0.5, 0.6]}, r"several values of threshold_youden \(3 rows\)"),
@@ -61,6 +61,24 @@ def test_bad_tables_are_refused_with_counts(change: dict[str, list[object]], mes
     frame = pd.DataFrame(good | {"label": [1, 0, 0], "probability": [0.1, 0.2, 0.3]} | change)
     with pytest.raises(LabelTableError, match=message):
         checked_predictions(frame)
+
+
+def test_recalibrated_risks_are_of_a_whole_task_or_of_none() -> None:
+    frame = _grid().assign(split=["validation"] * 9 + ["test"] * 9, probability_calibrated=0.5)
+    frame.loc[frame["task"] == "b", "probability_calibrated"] = np.nan  # a task without a calibrator
+    frame.loc[:8, "probability_calibrated"] = np.nan  # a split that was not recalibrated
+    frame.loc[9, ["label", "probability_calibrated"]] = np.nan  # no label, no number needed
+    assert checked_predictions(frame)["probability_calibrated"].notna().sum() == 5
+    frame.loc[15, "probability_calibrated"] = np.nan
+    message = r"refused: probability_calibrated is missing beside others of its task \(1 rows\)$"
+    with pytest.raises(LabelTableError, match=message):
+        checked_predictions(frame)
+    kept, n = without_missing(frame)
+    assert (n, len(kept), 15 in kept.index) == (1, 17, False)
+    as_text = frame.assign(
+        probability_calibrated=frame["probability_calibrated"].map(lambda v: "" if v != v else str(v))
+    )
+    assert without_missing(as_text)[0].index.equals(kept.index)
 
 
 def test_an_absent_column_is_named() -> None:

@@ -33,6 +33,11 @@ def test_an_absent_split_says_the_way_out() -> None:
     with pytest.raises(LabelTableError, match=r"{'external': 2}.*--params=assess.split=external"):
         of_split(_table(["external", "external"]), "test")
     assert len(of_split(_table(["external", "external"]), "external")) == 2
+    with pytest.raises(LabelTableError, match=r"'validation': 2.*--params=assess.split=external"):
+        of_split(_table(["validation", "validation", "external"]), "test")
+    with pytest.raises(LabelTableError, match="None of these is held out from development") as refused:
+        of_split(_table(["train", "validation"]), "test")
+    assert "assess.split" not in str(refused.value)
 
 
 def test_rows_without_a_split_beside_others_are_refused() -> None:

@@ -1,9 +1,10 @@
 """The report: every number, nothing from outside, everything escaped."""
 
 import base64
+import json
 import re
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 
 from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation import lora_pca
-from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig, SubgroupConfig
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess
 from hyperct_pipeline.evaluation.failure_cases import failure_cases
 from hyperct_pipeline.evaluation.group_separation import separation_table
@@ -118,23 +119,24 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
         harmonization_report=pd.DataFrame({"source": ["ct_rate"], "n_rows": [160]}),
         training_history={"epoch_001": {"train_loss": 0.6931, "lr": 1.25e-5, "validation_auc": None, "settings": "s1"}},
         calibration=calibration,
+        assessed_calibration={},
         metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
         decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
         assessment_facts={
             "model_id": "m1",
-            "model": "hyperct",
+            "settings": asdict(CONFIG),
             "split": "test",
             "studies": 100,
             "patients": 50,
             "tasks": tasks,
-            "recalibration": "validation table",
+            "recalibration": "of the predictions",
         },
         model_comparison=comparison_table(whole, GROUPS, CONFIG),
         negative_transfer=transfer_table(whole, GROUPS, CONFIG),
         subgroup_differences=differences,
         failure_cases=failure_cases(assessed, GROUPS),
         lora_pca=lora_pca.pca_table(grams, tasks, GROUPS).assign(weights="trained", model_id="m1"),
-        lora_separation=separation_table(grams, grams, tasks, GROUPS),
+        lora_separation=separation_table(grams, [grams], tasks, GROUPS),
         saliency_checks=pd.DataFrame(
             {
                 "task": ["nodule"],
@@ -170,8 +172,8 @@ def _pictures(cohorts: tuple[str, ...] = ("prospective_a",)) -> Pictures:
     return Pictures(SVG, PNG, SVG, PNG, dict.fromkeys(cohorts, SVG), {"single_task": SVG}, SVG, PNG)
 
 
-def _render(evidence: Evidence, config: ReportConfig | None = None, assess: AssessConfig = CONFIG) -> str:
-    return render_report(evidence, _pictures(), NAMES, config or ReportConfig(), assess, FACTS)
+def _render(evidence: Evidence, config: ReportConfig | None = None) -> str:
+    return render_report(evidence, _pictures(), NAMES, config or ReportConfig(), FACTS)
 
 
 @pytest.fixture
@@ -255,6 +257,31 @@ def test_the_calibration_methods_are_named(html: str) -> None:
     caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
     methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
     assert methods == ["Platt", "mean risk only", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: Evidence) -> None:
+    brought = dict(evidence.assessment_facts) | {"model_id": None}
+    given = replace(evidence, assessment_facts=brought)
+    for foreign in (given, replace(evidence, calibration={})):
+        page = Elements(_render(foreign))
+        caption = "Calibration, recalibrated risk of the table, test split, all cohorts; 95 % intervals"
+        methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
+        assert methods == ["as the table gives it", "as the table gives it", "\N{EN DASH}", "\N{EN DASH}"]
+        assert "sensitivity of at least" not in page.text and "Platt's method" not in page.text
+        assert "target sensitivity, which the table does not say" in page.text
+        assert "Thresholds are those of the assessed table" in page.text
+    none = dict(evidence.assessment_facts) | {"recalibration": "none"}
+    assert "no threshold was chosen" in _render(replace(evidence, assessment_facts=none))
+
+
+def test_a_calibration_that_the_assessment_fitted_stands_before_the_models(evidence: Evidence) -> None:
+    tasks = {task: {"method": "isotonic"} for task in GROUPS}
+    fitted = {"model_id": None, "target_sensitivity": 0.75, "tasks": tasks}
+    facts = dict(evidence.assessment_facts) | {"recalibration": "validation table"}
+    page = Elements(_render(replace(evidence, assessed_calibration=fitted, assessment_facts=facts)))
+    caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
+    assert page.row(caption, NAMES["nodule"])["Recalibration"] == "isotonic"
+    assert "sensitivity of at least 75% there" in page.text
 
 
 def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence) -> None:
@@ -445,16 +472,29 @@ def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
     card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
     no_cohort = _pictures(())
-    html = render_report(replace(evidence, model_card=card), no_cohort, NAMES, ReportConfig(), CONFIG, FACTS)
+    html = render_report(replace(evidence, model_card=card), no_cohort, NAMES, ReportConfig(), FACTS)
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
     assert "No cohort was named" in html
 
 
-def test_level_and_split_are_those_of_the_assessment(evidence: Evidence) -> None:
-    assess_config = AssessConfig(confidence_level=0.9, split="external")
-    facts = dict(evidence.assessment_facts) | {"split": "external"}
-    text = Elements(_render(replace(evidence, assessment_facts=facts), assess=assess_config)).text
+def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence) -> None:
+    made_with = AssessConfig(
+        model="theirs",
+        confidence_level=0.9,
+        split="external",
+        bootstrap_draws=77,
+        ece_bins=13,
+        single_task_model="alone",
+        subgroups=SubgroupConfig(min_class_count=21),
+    )
+    written = json.loads(json.dumps(asdict(made_with)))  # as the facts come back from their file
+    facts = dict(evidence.assessment_facts) | {"split": "external", "settings": written}
+    metrics = evidence.metrics_full.replace({"model": {"hyperct": "theirs"}})
+    none = evidence.negative_transfer.iloc[:0]
+    page = Elements(_render(replace(evidence, assessment_facts=facts, metrics_full=metrics, negative_transfer=none)))
+    text = page.text
+    assert len(page.tables["Discrimination, external split, all cohorts; 90 % intervals"]) == 1 + len(GROUPS)
     assert "95 % interval" not in text and "95 % percentiles" not in text
     assert "test split" not in text
     for told in (
@@ -463,8 +503,21 @@ def test_level_and_split_are_those_of_the_assessment(evidence: Evidence) -> None
         "Band: 90 % percentiles",
         "negatives in the external split",
         "All cohorts of the external split together",
+        "over 77 resamples",
+        "over 13 bins",
+        "fewer than 21 positives",
+        "no model named alone",
     ):
         assert told in text
+
+
+def test_facts_of_another_version_are_refused(evidence: Evidence) -> None:
+    for settings, place in ((None, "settings"), (asdict(CONFIG) | {"seeds": 1}, "seeds")):
+        facts = dict(evidence.assessment_facts) | {"settings": settings}
+        with pytest.raises(
+            PackageError, match=rf"assessment_facts: settings do not fit .*\({place}\).*pipeline=assess"
+        ):
+            _render(replace(evidence, assessment_facts=facts))
 
 
 def test_the_commit_is_that_of_the_checkout_or_unknown(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hyperct_pipeline.metrics.bootstrap import blocks, patient_counts, percentile_band, summed
+from hyperct_pipeline.metrics.bootstrap import blocks, logit_limits, patient_counts, percentile_band, summed
 
 
 def test_each_draw_has_as_many_patients_as_there_are() -> None:
@@ -53,3 +53,13 @@ def test_the_band_leaves_out_undefined_draws_wherever_they_are() -> None:
     np.testing.assert_allclose(high[[0, 1, 3]], np.nanquantile(whole[:, [0, 1, 3]], 0.95, axis=0))
     assert np.isnan([low[2], high[2]]).all()
     assert np.isnan(percentile_band(np.full((3, 2), np.nan))).all()
+
+
+def test_logit_limits_lie_around_the_value_wherever_the_draws_lie() -> None:
+    draws = np.random.default_rng(0).normal(0.8, 0.05, 400)
+    found = logit_limits(0.6, draws, 0.9)
+    assert found is not None
+    half = 1.6448536269514722 * draws.std(ddof=1) / 0.24
+    np.testing.assert_allclose(np.log(found / (1 - np.array(found))), np.log(1.5) + np.array([-half, half]))
+    assert logit_limits(0.6, np.append(draws, np.nan), 0.9) == found
+    assert logit_limits(1.0, draws) is None and logit_limits(0.5, draws[:1]) is None

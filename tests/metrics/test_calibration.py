@@ -98,6 +98,18 @@ def test_reliability_bins_have_equal_counts() -> None:
     assert len(c.reliability_curve([1, 0], [0.3, 0.4], 10).n) == 2
 
 
+def test_equal_predictions_share_a_bin_whatever_the_order_of_the_rows() -> None:
+    label, rng = np.repeat([0, 1], 50), np.random.default_rng(0)
+    for order in (np.arange(100), rng.permutation(100)):
+        constant = c.reliability_curve(label[order], np.full(100, 0.3), 5)
+        assert (constant.n.tolist(), constant.observed.tolist()) == ([100], [0.5])
+        # 10 of 0.1, 60 of 0.2, 30 of 0.7: bins of 20 would cut the second three times
+        coarse = c.reliability_curve(label[order], np.repeat([0.1, 0.2, 0.7], [10, 60, 30])[order], 5)
+        assert coarse.n.tolist() == [10, 60, 30]
+        np.testing.assert_allclose(coarse.predicted, [0.1, 0.2, 0.7])
+        np.testing.assert_allclose(coarse.observed, [0.0, 1 / 3, 1.0])
+
+
 def test_expected_calibration_error_by_hand() -> None:
     # bins [0, .1), ..., [.9, 1]: 0.1 falls into the second, 1.0 into the last
     label, risk = [0, 1, 1, 0, 1], [0.05, 0.1, 0.15, 0.95, 1.0]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hyperct_pipeline.metrics.bootstrap import patient_counts, percentile_band
+from hyperct_pipeline.metrics.bootstrap import logit_limits, patient_counts, percentile_band
 from hyperct_pipeline.metrics.calibration_intervals import in_the_large_interval
-from hyperct_pipeline.metrics.discrimination import auroc_interval
+from hyperct_pipeline.metrics.discrimination import auprc, auroc_interval
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 
 pytestmark = pytest.mark.nightly
@@ -55,6 +55,25 @@ def test_the_bootstrap_of_the_auroc_covers() -> None:
         low, high = percentile_band(draws[:, None])
         covered += low[0] <= TRUTH[1.0] <= high[0]
     assert 0.915 <= covered / runs <= 0.975
+
+
+@pytest.mark.parametrize(("n_patients", "shift", "n_tasks"), [(50, 0.0, 18), (60, 1.0, 7), (60, 1.0, 1), (150, 2.0, 1)])
+def test_the_interval_of_average_precision_covers_what_such_samples_have(
+    n_patients: int, shift: float, n_tasks: int
+) -> None:
+    # the tasks of a sample share its patients' draws, as in a macro mean
+    rng, covered, runs = np.random.default_rng(4), 0, 300
+    expected = np.mean([auprc(*_scores(rng, n_patients, shift)[:2]) for _ in range(3000)])
+    for _ in range(runs):
+        counts, values, draws = patient_counts(n_patients, 200, rng), [], []
+        for _ in range(n_tasks):
+            label, score, patient = _scores(rng, n_patients, shift)
+            values.append(auprc(label, score))
+            draws.append(RankedStudies(label, score, patient).draws(counts).auprc)
+        limits = logit_limits(float(np.mean(values)), np.mean(draws, axis=0))
+        assert limits is not None
+        covered += limits[0] <= expected <= limits[1]
+    assert 0.88 <= covered / runs <= 0.995
 
 
 def test_the_sandwich_interval_of_calibration_covers() -> None:

@@ -1,6 +1,7 @@
 """The `report` pipeline reads what the others wrote, from CSV and PNG."""
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
         "decision_curves": _from_csv(curves[curves["cohort"] == ALL].drop(columns=["cohort", "model"])),
         "assessment_facts": {
             "model_id": "m1",
-            "model": "hyperct",
+            "settings": asdict(config),
             "split": "test",
             "studies": 40,
             "patients": 40,
@@ -90,7 +91,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
         "subgroup_differences": _from_csv(differences),
         "failure_cases": _from_csv(failure_cases(checked, groups)),
         "lora_pca": _from_csv(pca_table(grams, tasks, groups).assign(weights="trained", model_id="m1")),
-        "lora_separation": _from_csv(separation_table({"all": grams["all"]}, {}, tasks, groups)),
+        "lora_separation": _from_csv(separation_table({"all": grams["all"]}, [], tasks, groups)),
         "saliency_checks": pd.DataFrame(columns=list(COLUMNS)),
         "decision_curve_figures": {"prospective_a": PNG},
         "comparison_figures": {},
@@ -114,7 +115,6 @@ def test_one_page_from_what_lies_on_disk() -> None:
         },
         "params:task_catalogue": CATALOGUE,
         "params:report": ReportConfig(),
-        "params:assess": config,
     }
     pictures = ("label_prevalence", "training_curves", "auroc_figure", "calibration_figure")
     inputs |= dict.fromkeys((*pictures, "lora_pca_figure", "saliency_overview"), PNG)

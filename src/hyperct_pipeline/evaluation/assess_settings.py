@@ -1,9 +1,12 @@
 """What is assessed, how finely, and how risks are recalibrated."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+
+from hyperct_pipeline.errors import PackageError
 
 ALL = "all"  # the cohort or subgroup that is the whole table
 
@@ -80,3 +83,19 @@ class AssessConfig:
     def percents_of(self, task: str) -> tuple[int, int]:
         """First and last decision threshold of a task in percent."""
         return self.task_thresholds_percent.get(task, self.thresholds_percent)
+
+
+def settings_of(facts: Mapping[str, Any]) -> AssessConfig:
+    """The settings that an assessment was made with, from its facts; a later run may have others.
+
+    Raises:
+        PackageError: the facts hold no settings, or not those of this version.
+    """
+    try:
+        return TypeAdapter(AssessConfig).validate_python(facts.get("settings"))
+    except ValidationError as error:
+        places = sorted({".".join(map(str, e["loc"])) or "settings" for e in error.errors()})
+        raise PackageError(
+            f"assessment_facts: settings do not fit this version of the software ({', '.join(places)}); run "
+            "`kedro run --pipeline=assess` again"
+        ) from error

@@ -1,8 +1,11 @@
 """From the tables that a run is given to the rows that are assessed, with recalibration from validation alone."""
 
+import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from hyperct_pipeline.errors import ConfigError, LabelTableError
@@ -20,7 +23,11 @@ from hyperct_pipeline.evaluation.recalibration import (
 )
 from hyperct_pipeline.evaluation.task_rows import OTHER, groups_of, in_key_order
 
+logger = logging.getLogger(__name__)
+
 VALIDATION = "validation"
+OF_PREDICTIONS, NOT_RECALIBRATED = "of the predictions", "none"
+CIRCULAR = "none, because thresholds and recalibration come from the split validation, which is what was assessed"
 
 
 class Assessed(NamedTuple):
@@ -43,7 +50,8 @@ def assessed_table(
     The rows stand by patient and study; their index is the row of the table, from 0.
 
     A validation table that is given serves recalibration and thresholds, in place of those the predictions carry.
-    Without one, predictions that carry none use their own rows of the split `validation`.
+    Without one, predictions that carry none use their own rows of the split `validation`. Where that split is itself
+    assessed, it is assessed without either, with a warning: its numbers would look better than they are.
 
     Args:
         predictions: ours, or another system's.
@@ -63,15 +71,13 @@ def assessed_table(
     checked = checked_predictions(predictions, allow_cut_off=excludes)
     _refuse_names(config, catalogue, checked)
     rows = of_split(checked, config.split)
-    source = "of the predictions" if _is_recalibrated(rows) else "none"
-    fitting = None
+    fitting: pd.DataFrame | None
     if validation is not None:
         fitting = of_split(checked_predictions(validation, VALIDATION, excludes), VALIDATION, VALIDATION)
         refuse_other_validation(fitting, rows)
         source = "validation table"
-    elif not _is_recalibrated(rows) and (checked["split"] == VALIDATION).any():
-        fitting = checked[checked["split"] == VALIDATION]
-        source = "validation split of the predictions"
+    else:
+        rows, fitting, source = _own_recalibration(checked, rows)
     warn_of_similar_keys(*(table for table in (rows, fitting) if table is not None))
     rows, fitted = in_key_order(rows), Calibration()
     if fitting is not None:
@@ -79,6 +85,20 @@ def assessed_table(
         rows = apply_calibration(rows, fitted)
     facts = _facts(rows, catalogue, source, fitted, config) | {"rows_without_prediction": excluded}
     return Assessed(rows, fitted, facts)
+
+
+def _own_recalibration(checked: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None, str]:
+    """The assessed rows, what recalibration is fitted on (None: nothing is), and its source, of one table alone."""
+    if (rows["split"] == VALIDATION).any():
+        logger.warning(
+            "predictions: the split validation is assessed, so its thresholds and recalibration are left out: they "
+            "were, or would be, chosen on these patients"
+        )
+        return rows.assign(**dict.fromkeys((RECALIBRATED, *THRESHOLDS), np.nan)), None, CIRCULAR
+    if _is_recalibrated(rows):
+        return rows, None, OF_PREDICTIONS
+    own = checked[(checked["split"] == VALIDATION).fillna(False)]
+    return (rows, None, NOT_RECALIBRATED) if own.empty else (rows, own, "validation split of the predictions")
 
 
 def _refuse_names(config: AssessConfig, catalogue: Mapping[str, str], checked: pd.DataFrame) -> None:
@@ -118,7 +138,6 @@ def _facts(
     groups = groups_of(rows, catalogue)
     return {
         "model_id": str(models[0]) if len(models) else None,
-        "model": config.model,
         "rivals": list(rivals_of(rows)),
         "split": None if rows["split"].isna().all() else config.split,
         "rows": len(rows),
@@ -128,7 +147,5 @@ def _facts(
         "tasks_outside_the_catalogue": [task for task, group in groups.items() if group == OTHER],
         "recalibration": source,
         "validation_split_digest": fitted.get("split_digest"),
-        "confidence_level": config.confidence_level,
-        "bootstrap_draws": config.bootstrap_draws,
-        "seed": config.seed,
+        "settings": asdict(config),
     }

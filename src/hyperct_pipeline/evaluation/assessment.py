@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
 from hyperct_pipeline.evaluation.net_benefit import curve_frame
-from hyperct_pipeline.evaluation.part_draws import ScoreDraws, interval_of, mean_over_tasks, score_draws
+from hyperct_pipeline.evaluation.part_draws import ScoreDraws, mean_over_tasks, metric_interval, score_draws
 from hyperct_pipeline.evaluation.task_estimates import (
     Estimate,
     calibration_estimates,
@@ -26,7 +26,7 @@ MACRO = {"radiological": "macro_radiological", "cardiac": "macro_cardiac", ALL: 
 MACRO_METRICS = ("auc", "auprc", "brier")
 MACRO_RULE = (
     "Mean over the tasks of the group in which both classes are present; undefined tasks are left out, never "
-    "counted as 0 or 0.5. Interval: percentiles over patients resampled jointly for all tasks."
+    "counted as 0 or 0.5. Interval: from patients resampled jointly for all tasks."
 )
 WITH_INTERVAL = (
     "auc", "auprc", "sens_at_spec_90", "sens_at_spec_95", "sensitivity", "specificity", "ppv", "npv", "f1", "brier",
@@ -134,7 +134,7 @@ def macro_rows(
             if defined:
                 means = mean_over_tasks([draws[task].metrics[metric] for task in defined])
                 mean = float(np.mean([values[task, metric] for task in defined]))
-                found = Estimate(metric, mean, *interval_of(means, config.confidence_level))
+                found = Estimate(metric, mean, *metric_interval(metric, mean, means, config.confidence_level))
             yield place | cell(found) | status
         for count in (Estimate("n_tasks_defined", len(defined)), Estimate("n_tasks", len(members))):
             yield place | cell(count) | status

@@ -17,8 +17,8 @@ from hyperct_pipeline.evaluation.update_grams import UpdateGram
 MOST_DIVISIONS = 3_000_000  # beyond, divisions are drawn at random
 RANDOM_DIVISIONS = 99_999
 COLUMNS = (
-    "weights", "module", "groups", "n_first", "n_second", "share_between", "distance_within", "distance_between", "p",
-    "n_divisions", "method",
+    "weights", "module", "groups", "n_first", "n_second", "share_between", "share_low", "share_high", "n_models",
+    "distance_within", "distance_between", "p", "n_divisions", "method",
 )  # fmt: skip
 
 
@@ -72,14 +72,16 @@ class Divisions:
 
 def separation_table(
     trained: Mapping[str, UpdateGram],
-    untrained: Mapping[str, UpdateGram],
+    untrained: Sequence[Mapping[str, UpdateGram]],
     tasks: Sequence[str],
     groups: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Separation of the two groups, of the trained model and of the untrained control, overall and by place.
+    """Separation of the two groups, of the trained model and of the first untrained control, overall and by place.
 
-    Columns: `COLUMNS`. p is the share of divisions into groups of these sizes that separate at least as well, the
-    observed one among them. No rows unless the tasks fall into exactly two groups.
+    Columns: `COLUMNS`. share_low and share_high are the smallest and the largest share among all n_models controls:
+    what chance gives a model of this shape; missing for the one trained model. p is the share of divisions into groups
+    of these sizes that separate at least as well, the observed one among them. No rows unless the tasks fall into
+    exactly two groups.
     """
     names = list(dict.fromkeys(groups[task] for task in tasks))
     if len(names) != 2:
@@ -90,11 +92,22 @@ def separation_table(
     every, observed = (Divisions(of, len(tasks)) for of in (first, np.flatnonzero(own)[None]))
     fixed = {"groups": " / ".join(names), "n_first": int(own.sum()), "n_second": int((~own).sum()), "method": method}
     rows = [
-        {"weights": weights, "module": module} | fixed | _separation(gram, own, every, observed, method)
-        for weights, grams in ((TRAINED, trained), (UNTRAINED, untrained))
-        for module, gram in grams.items()
+        {"weights": weights, "module": module}
+        | fixed
+        | _separation(gram, own, every, observed, method)
+        | _spread([grams[module] for grams in models], observed)
+        for weights, models in ((TRAINED, [trained]), (UNTRAINED, untrained))
+        for module, gram in (models[0].items() if models else ())
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _spread(grams: Sequence[UpdateGram], division: Divisions) -> dict[str, float | int | None]:
+    """The range of the share over several models; none of a single one."""
+    shares = [float(division.share_between(gram)[0]) for gram in grams]
+    several = len(shares) > 1
+    low, high = (min(shares), max(shares)) if several else (None, None)
+    return {"share_low": low, "share_high": high, "n_models": len(shares)}
 
 
 def _separation(

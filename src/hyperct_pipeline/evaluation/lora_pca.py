@@ -4,7 +4,7 @@ Shape letters: T tasks, C components.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,6 @@ from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
 from hyperct_pipeline.evaluation.update_grams import UpdateGram
-from hyperct_pipeline.model.hyperct import HyperCT
-from hyperct_pipeline.training.checkpoint import ModelPackage
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,6 @@ def principal_components(gram: UpdateGram) -> Components:
     if values.sum() <= 1e-28 * size:
         return Components(np.zeros_like(scores), np.full(len(values), np.nan))
     return Components(scores * np.where(signs == 0, 1.0, signs), values / values.sum())
-
-
-def control_model(package: ModelPackage) -> HyperCT:
-    """A model of the same shape that never saw a scan: what structure does the architecture alone give the updates?
-
-    Its starting values are the published ones, whose first updates are not zero; ours would leave nothing to analyse.
-    """
-    config = replace(package.model_config, init="reference")
-    return HyperCT(package.model.backbone, package.tasks, config).eval()
 
 
 def pca_table(grams: Mapping[str, UpdateGram], tasks: Sequence[str], groups: Mapping[str, str]) -> pd.DataFrame:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.task_rows import Known
-from hyperct_pipeline.metrics.bootstrap import percentile_band, summed
+from hyperct_pipeline.metrics.bootstrap import logit_limits, percentile_band, summed
 from hyperct_pipeline.metrics.decision_curves import net_benefit, percent_thresholds
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 
 SPECIFICITIES = (0.90, 0.95)
-METHOD = "patient_bootstrap"
+METHOD, LOGIT_METHOD = "patient_bootstrap", "patient_bootstrap_logit"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,22 @@ def interval_of(draws: NDArray[np.float64], level: float) -> tuple[float | None,
     if not high - low > 1e-12:
         return None, None, "undefined_variance"
     return low, high, METHOD
+
+
+def metric_interval(
+    metric: str, value: float, draws: NDArray[np.float64], level: float
+) -> tuple[float | None, float | None, str]:
+    """Limits of a metric, or of its mean over tasks, from its draws (D,), and their method.
+
+    Percentiles, but for `auprc`: its draws lie above its value (`bootstrap.logit_limits`), and its limits are for the
+    average precision that samples of this size have on average. None where the limits would have no width.
+    """
+    if metric != "auprc":
+        return interval_of(draws, level)
+    limits = logit_limits(value, draws, level)
+    if limits is None or not limits[1] - limits[0] > 1e-12:
+        return None, None, "undefined_variance"
+    return *limits, LOGIT_METHOD
 
 
 def score_draws(

@@ -25,6 +25,7 @@ from hyperct_pipeline.evaluation.prediction_problems import (
     THRESHOLDS,
     Problem,
     is_blank,
+    partly_missing,
     problems,
     rivals_of,
 )
@@ -52,7 +53,8 @@ def checked_predictions(
     Raises:
         LabelTableError: a required column is absent or stands twice, a column names no model, there are no rows, a key
             is missing or no text, a row is doubled, a study has two patients, cohorts or splits, a label is not 1, 0
-            or unknown, a probability is missing where the label is known, or outside [0, 1], text or a truth value
+            or unknown, a probability is missing where the label is known, or outside [0, 1], a recalibrated one is
+            missing for a part of a task, text or a truth value
             stands where a number belongs, an age is impossible, a task has two thresholds, the table holds several
             models, or its last rows are cut off.
     """
@@ -89,14 +91,26 @@ def _refuse(frame: pd.DataFrame, found: Iterable[Problem], name: str) -> None:
 def without_missing(predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The table without rows that have no prediction, whatever their label, and how many these are.
 
-    They are left out of every count; a prediction that is missing is never taken for a negative.
+    So are rows with a label that have no recalibrated risk although others of their task have. They are left out of
+    every count; a prediction that is missing is never taken for a negative.
     """
     if "probability" not in predictions:
         return predictions, 0
     missing = predictions["probability"].isna() | is_blank(predictions["probability"])
-    if n := int(missing.sum()):
-        logger.warning("predictions: column probability: %d rows without a prediction are left out", n)
-    return predictions[~missing], n
+    kept = predictions[~missing]
+    lacking = _lacks_recalibrated(kept)
+    for column, n in (("probability", int(missing.sum())), (RECALIBRATED, int(lacking.sum()))):
+        if n:
+            logger.warning("predictions: column %s: %d rows without a prediction are left out", column, n)
+    return kept[~lacking], len(predictions) - len(kept) + int(lacking.sum())
+
+
+def _lacks_recalibrated(predictions: pd.DataFrame) -> "pd.Series[bool]":
+    if not {"task", "label", RECALIBRATED} <= set(predictions):
+        return pd.Series(False, index=predictions.index)
+    label, values = (_as_numbers(predictions[column]) for column in ("label", RECALIBRATED))
+    is_empty = predictions[RECALIBRATED].isna() | is_blank(predictions[RECALIBRATED])  # a word is another problem
+    return partly_missing(predictions, values, label.isna() | (label == -1.0)) & is_empty
 
 
 def _number_columns(frame: pd.DataFrame) -> list[str]:

@@ -56,9 +56,21 @@ def _of_numbers(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> Iterat
             yield f"{name} is a truth value, not a number", _is_truth(frame[name])
         if name in ("probability", *rivals):
             yield f"{name} is missing", values.isna() & ~wrong & ~has_no_label
+        if name == RECALIBRATED:
+            yield f"{name} is missing beside others of its task", partly_missing(frame, values, has_no_label) & ~wrong
         if name in ("probability", RECALIBRATED, *rivals):
             yield f"{name} is outside [0, 1]", (values < 0) | (values > 1)
     yield "label is not 1, 0 or unknown (empty or -1)", label.notna() & ~label.isin([0.0, 1.0, -1.0])
+
+
+def partly_missing(frame: pd.DataFrame, values: pd.Series, has_no_label: "pd.Series[bool]") -> "pd.Series[bool]":
+    """Rows with a label and without a value although other rows of their task and split have one.
+
+    A recalibrated risk belongs to all rows of a task, or to none.
+    """
+    place = [frame[column].astype("string") for column in ("task", "split") if column in frame]
+    given = values.notna().groupby([column.fillna("") for column in place]).transform("any")
+    return values.isna() & given & ~has_no_label
 
 
 def _of_study_numbers(numbers: Mapping[str, pd.Series]) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """The rows of one split of a table of predictions; no row leaves without a word."""
 
 import logging
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -33,10 +34,9 @@ def of_split(predictions: pd.DataFrame, split: str, name: str = "predictions") -
     rows = predictions[predictions["split"] == split]
     others = {str(value): int(n) for value, n in predictions["split"].value_counts().items() if value != split}
     if rows.empty:
-        way = f"assess them with `--params=assess.split={next(iter(others))}`" if name == "predictions" else "rename it"
         raise LabelTableError(
-            f"{name}: column split: no row of split {split!r}; rows of each split: {others}. If one of these is meant, "
-            f"{way}; a table without the column is taken whole"
+            f"{name}: column split: no row of split {split!r}; rows of each split: {others}. {_way_out(others, name)}; "
+            "a table without the column is taken whole"
         )
     if others:
         # rows of the development are expected beside those that are assessed; any other may be a mistake
@@ -45,6 +45,16 @@ def of_split(predictions: pd.DataFrame, split: str, name: str = "predictions") -
             level, "%s: %d rows of other splits than %s are left out: %s", name, sum(others.values()), split, others
         )
     return rows
+
+
+def _way_out(others: Iterable[str], name: str) -> str:
+    """What to do about an absent split; never to test on patients that the development has seen."""
+    held_out = [other for other in others if other not in DEVELOPMENT]
+    if name != "predictions":
+        return "If one of these is meant, rename it"
+    if not held_out:
+        return "None of these is held out from development: give predictions of other patients"
+    return f"If one of these is meant, assess it with `--params=assess.split={held_out[0]}`"
 
 
 def _refuse_unclear(column: pd.Series, split: str, name: str) -> None:

@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 from hyperct_pipeline.evaluation import report_data_tables as data_tables
 from hyperct_pipeline.evaluation import report_decision_tables as decision_tables
 from hyperct_pipeline.evaluation import report_metric_tables as metric_tables
-from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, settings_of
+from hyperct_pipeline.evaluation.assessed_table import OF_PREDICTIONS
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE
 from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
 from hyperct_pipeline.evaluation.report_pictures import picture_element
@@ -22,6 +23,7 @@ from hyperct_pipeline.evaluation.reporting_checklist import checklist_table
 from hyperct_pipeline.evaluation.run_facts import RunFacts, notices_of, refuse_mixed_models
 from hyperct_pipeline.offline_html import environment
 
+UNKNOWN_TARGET = "target sensitivity, which the table does not say"
 TEMPLATES = Path(__file__).parent / "templates"
 REFERENCES = (
     "HyperCT: arXiv:2604.03224 (2026). The method: a hypernetwork that emits low-rank adapters per task.",
@@ -61,7 +63,6 @@ def render_report(
     pictures: Pictures,
     names: Mapping[str, str],
     config: ReportConfig,
-    assess: AssessConfig,
     facts: RunFacts,
 ) -> str:
     """The report as one HTML document; every text from data is escaped.
@@ -71,12 +72,12 @@ def render_report(
         pictures: figures.
         names: task -> display name, of the model's and of the assessed tasks, in the order of the tables.
         config: what only people know.
-        assess: how the metrics were made.
         facts: when and with what the report is made.
 
     Raises:
-        PackageError: the parts are of different models.
+        PackageError: the parts are of different models, or the facts of the assessment do not say how it was made.
     """
+    assess = settings_of(evidence.assessment_facts)
     refuse_mixed_models(evidence.models)
     pages = environment(TEMPLATES)
     pages.globals["picture_element"] = picture_element
@@ -88,6 +89,8 @@ def render_report(
         facts=facts,
         assessed=evidence.assessment_facts,
         part=evidence.part,
+        has_calibration=bool(evidence.applied_calibration),
+        brought=evidence.assessment_facts["recalibration"] == OF_PREDICTIONS,
         card=evidence.model_card,
         notices=notices_of(evidence.models, evidence.model_description, None if settings is None else str(settings)),
         pictures=pictures,
@@ -109,9 +112,10 @@ def report_tables_of(
     evidence: Evidence, names: Mapping[str, str], config: ReportConfig, assess: AssessConfig
 ) -> dict[str, Table]:
     """Every table of the report by the name the template uses."""
-    methods = {task: fitted["method"] for task, fitted in evidence.calibration.get("tasks", {}).items()}
+    applied = evidence.applied_calibration
+    methods = {task: fitted["method"] for task, fitted in applied["tasks"].items()} if applied else None
     full, part = evidence.metrics_full, evidence.part
-    target = f"sensitivity of at least {evidence.calibration.get('target_sensitivity', 0.0):.0%} there"
+    target = f"sensitivity of at least {applied['target_sensitivity']:.0%} there" if applied else UNKNOWN_TARGET
     return {
         "cohorts": data_tables.cohort_table(evidence.study_index),
         "flow": data_tables.flow_table(evidence.cohort_flow),

@@ -141,13 +141,15 @@ def separation_report_table(separation: pd.DataFrame) -> Table:
             "all" if row["module"] == ALL_SITES else str(row["module"]).replace("_", " "),
             str(row["weights"]),
             number(row["share_between"], 3),
+            DASH if pd.isna(row["share_low"]) else f"{number(row['share_low'])} to {number(row['share_high'])}",
             number(row["distance_within"]),
             number(row["distance_between"]),
             p_value(row["p"]),
         ]
         for row in separation.to_dict("records")
     ]
-    columns = ["Where", "Weights", "Share of variance between groups", "Distance within", "Distance between", "p"]
+    columns = ["Where", "Weights", "Share of variance between groups", "Range over untrained models"]
+    columns += ["Distance within", "Distance between", "p"]
     return Table("Do the task groups separate?", columns, rows)
 
 

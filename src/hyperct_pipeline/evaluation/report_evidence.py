@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.evaluation.assessed_table import OF_PREDICTIONS
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -15,7 +17,8 @@ class Evidence:
     cohort_flow: pd.DataFrame
     harmonization_report: pd.DataFrame
     training_history: Mapping[str, Mapping[str, object]]
-    calibration: Mapping[str, Any]  # as `recalibration.fit_calibration` made it; {} where none was fitted
+    calibration: Mapping[str, Any]  # of the model, as `recalibration.fit_calibration` made it; {} where there is none
+    assessed_calibration: Mapping[str, Any]  # fitted by the assessment for its own rows; {} where none was
     metrics_full: pd.DataFrame
     decision_curves: pd.DataFrame
     assessment_facts: Mapping[str, Any]
@@ -39,8 +42,22 @@ class Evidence:
             "saliency": str(maps.iloc[0]) if len(maps) else None,
             "assessment": self.assessment_facts["model_id"],
             "calibration": self.calibration.get("model_id"),
+            "calibration of the assessment": self.assessed_calibration.get("model_id"),
             "model package": None if self.model_description is None else self.model_description["model_id"],
         }
+
+    @property
+    def applied_calibration(self) -> Mapping[str, Any]:
+        """What the assessed risks were recalibrated with; {} where nothing was, or the table alone knows.
+
+        Risks that the table brought are credited to the model's calibration only where both name the same model.
+        """
+        if self.assessed_calibration:
+            return self.assessed_calibration
+        model = self.assessment_facts["model_id"]
+        brought = self.assessment_facts["recalibration"] == OF_PREDICTIONS
+        is_ours = brought and model is not None and self.calibration.get("model_id") == model
+        return self.calibration if is_ours else {}
 
     @property
     def part(self) -> str:

@@ -102,13 +102,17 @@ def threshold_table(
 
 def calibration_table(
     metrics_full: pd.DataFrame,
-    methods: Mapping[str, str | None],
+    methods: Mapping[str, str | None] | None,
     names: Mapping[str, str],
     config: AssessConfig,
     part: str,
     suffix: str = "",
 ) -> Table:
-    """Calibration of every task over all cohorts, of the risk as given or recalibrated on validation."""
+    """Calibration of every task over all cohorts, of the risk as given or recalibrated on validation.
+
+    Args:
+        methods: task -> how it was recalibrated; None: nobody but the table knows.
+    """
     keys = {
         "calibration_slope": "Slope (1 is right)",
         "calibration_intercept": "Intercept (0 is right)",
@@ -119,15 +123,22 @@ def calibration_table(
     rows = []
     for task, of in task_cells(metrics_full, config).items():
         note = STATUS_TEXT[str(of["auc"]["status"])]
-        method = [METHOD_TEXT.get(methods.get(task) or "", DASH)] if suffix else []
+        method = [_method_text(task, methods, "brier" + suffix in of)] if suffix else []
         ece = of.get("ece" + suffix)
         n = str(int(of["auc"]["n"]))
         texts = [cell_text(of.get(key + suffix)) for key in keys]
         rows.append([names[task], note, *method, *texts, number(ece["value"], 2) if ece else DASH, n])
-    risk = "recalibrated on validation" if suffix else "risk as the model gives it"
+    again = "recalibrated on validation" if methods is not None else "recalibrated risk of the table"
+    risk = again if suffix else "risk as the model gives it"
     columns = ["Task", "Note", *(["Recalibration"] if suffix else []), *keys.values(), "ECE", "n"]
     caption = f"Calibration, {risk}, {part}, all cohorts; {config.level_text} intervals"
     return without_empty(Table(caption, columns, rows), "Note")
+
+
+def _method_text(task: str, methods: Mapping[str, str | None] | None, is_recalibrated: bool) -> str:
+    if methods is None:
+        return "as the table gives it" if is_recalibrated else DASH
+    return METHOD_TEXT.get(methods.get(task) or "", DASH)
 
 
 def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:

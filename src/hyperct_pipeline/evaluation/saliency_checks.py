@@ -11,7 +11,7 @@ Three checks of each map, as rank correlations over the patches the model saw:
 Source: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from hyperct_pipeline.evaluation.saliency import grad_cam
-from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.checkpoint import ModelPackage
 from hyperct_pipeline.volumes.slices import triplets
@@ -55,14 +54,6 @@ def swapped_task(tasks: tuple[str, ...], groups: dict[str, str], task: str) -> s
     return next(iter([*foreign, *later]), None)
 
 
-def random_model(package: ModelPackage) -> HyperCT:
-    """A model of the same shape all of whose weights are random, with the published start of the adapters."""
-    other = package.backbone_config.seed + 1  # a backbone that is random already gets other numbers
-    backbone = build_backbone(replace(package.backbone_config, weights="random", seed=other))
-    config = replace(package.model_config, init="reference", seed=package.model_config.seed + 1)
-    return HyperCT(backbone, package.tasks, config).eval()
-
-
 def saliency_check(
     package: ModelPackage, untrained: HyperCT, random: HyperCT, stored: StoredVolume, task: str, device: torch.device
 ) -> SaliencyCheck:
@@ -70,8 +61,8 @@ def saliency_check(
 
     Args:
         package: the trained model.
-        untrained: the same shape and backbone with untrained weights, as `lora_pca.control_model` makes it.
-        random: the same shape with random weights, as `random_model` makes it.
+        untrained: the same shape and backbone with untrained weights, `control_models.untrained_model`.
+        random: the same shape with random weights, `control_models.random_model`.
         stored: the scan.
         task: a task of the model.
         device: where it is computed.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
-from hyperct_pipeline.evaluation.part_draws import ScoreDraws, interval_of
+from hyperct_pipeline.evaluation.part_draws import ScoreDraws, metric_interval
 from hyperct_pipeline.evaluation.task_rows import Known
 from hyperct_pipeline.metrics import calibration, calibration_intervals, discrimination, operating_point
 from hyperct_pipeline.metrics.discrimination import Interval
@@ -95,4 +95,4 @@ def estimate(metric: str, interval: Interval | None) -> Estimate:
 def _resampled(metric: str, value: float | None, draws: ScoreDraws, level: float, suffix: str = "") -> Estimate:
     if value is None:
         return Estimate(metric + suffix, None)
-    return Estimate(metric + suffix, value, *interval_of(draws.metrics[metric], level))
+    return Estimate(metric + suffix, value, *metric_interval(metric, value, draws.metrics[metric], level))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit, ndtri
 
 BLOCK = 16  # draws summed together at least: the running sums of a block stay near the processor
 BLOCK_CELLS = 2**15  # patients times draws of a block of few patients, where the calls cost more than the sums
@@ -45,6 +46,22 @@ def percentile_band(draws: NDArray[np.float64], level: float = 0.95) -> tuple[ND
     filled = np.where(empty, 0.0, draws)  # nanquantile warns about a column without values
     low, high = np.nanquantile(filled, [tail, 1.0 - tail], axis=0)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+
+
+def logit_limits(value: float, draws: NDArray[np.float64], level: float = 0.95) -> tuple[float, float] | None:
+    """Limits around a share in (0, 1) from the spread of its draws (D,), symmetric on the logit scale.
+
+    For a metric whose draws lie off its value: a patient who is drawn twice ranks beside itself, which raises every
+    draw of the average precision, so that percentiles of the draws miss what the value estimates. The spread is not
+    moved by that. Standard error on the logit scale by the delta method, SD / (value (1 - value)) (Pepe 2003, section
+    5.2). NaN draws are left out. None where value or spread leave nothing to say.
+    """
+    defined = draws[~np.isnan(draws)]
+    if len(defined) < 2 or not 0.0 < value < 1.0:
+        return None
+    half = float(ndtri(0.5 + level / 2.0)) * float(defined.std(ddof=1)) / (value * (1.0 - value))
+    centre = float(logit(value))
+    return float(expit(centre - half)), float(expit(centre + half))
 
 
 def summed(values: NDArray[np.float64], patient: NDArray[np.integer], counts: NDArray[np.int32]) -> NDArray[np.float64]:

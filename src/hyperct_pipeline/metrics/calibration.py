@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class ReliabilityCurve:
-    """Mean prediction and observed share per bin of equal counts, with the bin's number of studies."""
+    """Mean prediction and observed share per bin, with the bin's number of studies."""
 
     predicted: NDArray[np.float64]
     observed: NDArray[np.float64]
@@ -84,10 +84,17 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins:
 
 
 def reliability_curve(label: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> ReliabilityCurve:
-    """Studies sorted by prediction and cut into at most n_bins bins of (nearly) equal counts."""
+    """Studies sorted by prediction and cut into at most n_bins bins of (nearly) equal counts.
+
+    Equal predictions stay in one bin, that of the middle one of them: cut apart, they would make a curve of the order
+    of the rows. A constant prediction therefore gives one bin, and few distinct ones give fewer and unequal bins.
+    """
     positive, values = known_labels(label), np.asarray(probability, dtype=np.float64)
     order = np.argsort(values, kind="stable")
-    bins = [part for part in np.array_split(order, n_bins) if part.size]
+    cut = np.repeat(np.arange(n_bins), [part.size for part in np.array_split(order, n_bins)])
+    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
+    place = np.repeat(cut[first + (counts - 1) // 2], counts) if len(values) else cut
+    bins = [order[place == at] for at in np.unique(place)]
     return ReliabilityCurve(
         predicted=np.array([values[part].mean() for part in bins], dtype=np.float64),
         observed=np.array([positive[part].mean() for part in bins], dtype=np.float64),

@@ -21,18 +21,20 @@ else:
 def analyse_adapters(
     model_package: ModelPackage, task_catalogue: TaskCatalogueConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Figure]:
-    """PCA, similarity and separation of the tasks' weight updates, beside an untrained control, and their figure."""
+    """PCA, similarity and separation of the tasks' weight updates, beside untrained controls, and their figure."""
+    from hyperct_pipeline.evaluation.control_models import untrained_models
     from hyperct_pipeline.evaluation.group_separation import separation_table
     from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure
-    from hyperct_pipeline.evaluation.lora_pca import control_model, pca_table, similarity_table
+    from hyperct_pipeline.evaluation.lora_pca import pca_table, similarity_table
     from hyperct_pipeline.evaluation.update_grams import update_grams
 
     tasks, groups = model_package.tasks, model_package.task_groups
-    trained, untrained = update_grams(model_package.model), update_grams(control_model(model_package))
+    trained = update_grams(model_package.model)
+    untrained = [update_grams(control) for control in untrained_models(model_package)]
     pca = pd.concat(
         [
             pca_table(grams, tasks, groups).assign(weights=w)
-            for grams, w in ((trained, TRAINED), (untrained, UNTRAINED))
+            for grams, w in ((trained, TRAINED), (untrained[0], UNTRAINED))
         ],
         ignore_index=True,
     ).assign(model_id=model_package.model_id)
@@ -54,8 +56,8 @@ def explain_studies(
     Raises:
         PackageError: the predictions are of another model.
     """
-    from hyperct_pipeline.evaluation.lora_pca import control_model
-    from hyperct_pipeline.evaluation.saliency_checks import COLUMNS, random_model, saliency_check
+    from hyperct_pipeline.evaluation.control_models import random_model, untrained_model
+    from hyperct_pipeline.evaluation.saliency_checks import COLUMNS, saliency_check
     from hyperct_pipeline.evaluation.saliency_figures import explained, saliency_overview
     from hyperct_pipeline.training.device import device_of
 
@@ -65,7 +67,7 @@ def explain_studies(
     shown = list(explained(model_package, volume_store, examples, names, device, config))
     first = {part.peak.example.task: part.peak for part in reversed(shown)}
     overview = saliency_overview([first[t] for t in names if t in first], names, config.display_window_hu)
-    untrained, random, checks = control_model(model_package), random_model(model_package), []
+    untrained, random, checks = untrained_model(model_package), random_model(model_package), []
     for example in examples:
         stored = volume_store.get(example.study_key)
         check = saliency_check(model_package, untrained, random, stored, example.task, device)

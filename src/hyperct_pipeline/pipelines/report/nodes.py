@@ -4,7 +4,6 @@ from typing import Any
 
 import pandas as pd
 
-from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.report import ReportConfig, render_report
 from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
 from hyperct_pipeline.evaluation.run_facts import run_facts
@@ -41,7 +40,6 @@ def write_report(
     model_description: dict[str, Any] | None,
     task_catalogue: TaskCatalogueConfig,
     config: ReportConfig,
-    assess: AssessConfig,
 ) -> str:
     """The report as HTML, with the history of the latest training alone."""
     from hyperct_pipeline.training.history import current_rows  # brings torch, without which kedro starts
@@ -51,7 +49,8 @@ def write_report(
         cohort_flow=cohort_flow,
         harmonization_report=harmonization_report,
         training_history=current_rows(training_history),
-        calibration=assessed_calibration or calibration,  # what the assessed rows were recalibrated with
+        calibration=calibration,
+        assessed_calibration=assessed_calibration,
         metrics_full=metrics_full,
         decision_curves=decision_curves,
         assessment_facts=assessment_facts,
@@ -76,7 +75,7 @@ def write_report(
         saliency_overview=saliency_overview,
     )
     names = _task_names(evidence, task_catalogue)
-    return render_report(evidence, pictures, names, config, assess, run_facts(training_run))
+    return render_report(evidence, pictures, names, config, run_facts(training_run))
 
 
 def _task_names(evidence: Evidence, task_catalogue: TaskCatalogueConfig) -> dict[str, str]:

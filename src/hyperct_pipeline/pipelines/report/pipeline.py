@@ -40,5 +40,5 @@ INPUTS = (
 def create_pipeline(**kwargs: Any) -> Pipeline:
     """One node: everything in, one page out."""
     inputs = {name: name for name in INPUTS}
-    parameters = {"task_catalogue": "params:task_catalogue", "config": "params:report", "assess": "params:assess"}
+    parameters = {"task_catalogue": "params:task_catalogue", "config": "params:report"}
     return pipeline([node(nodes.write_report, inputs | parameters, "report_html", name="write_report")], tags="report")
