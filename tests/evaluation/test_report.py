@@ -129,6 +129,8 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
             "studies": 100,
             "patients": 50,
             "tasks": tasks,
+            "rivals": ["single_task"],
+            "decision_cohorts": ["prospective a"],
             "recalibration": "of the predictions",
         },
         model_comparison=comparison_table(whole, GROUPS, CONFIG),
@@ -284,17 +286,39 @@ def test_a_calibration_that_the_assessment_fitted_stands_before_the_models(evide
     assert "sensitivity of at least 75% there" in page.text
 
 
+def test_net_benefits_at_a_stated_prevalence_are_shown(evidence: Evidence, assessed: pd.DataFrame) -> None:
+    config = replace(CONFIG, stated_prevalence={"nodule": 0.1})
+    _, curves = assess(assessed, GROUPS, config)
+    curves = curves[(curves["cohort"] == ALL) & (curves["model"] == config.model)]
+    caption = "Net benefit (95 % interval) / of treating all, at the stated prevalence, by risk threshold"
+    page = Elements(_render(replace(evidence, decision_curves=curves)))
+    row = curves[(curves["task"] == "nodule") & (curves["threshold"] == 0.2)].iloc[0]
+    value, low, high = (row[f"net_benefit_stated{part}_recalibrated"] for part in ("", "_ci_low", "_ci_high"))
+    assert low < value < high
+    cells = page.row(caption, NAMES["nodule"])
+    assert cells["20 %"] == f"{with_interval(value, low, high, 3)} / {number(0.1 - 0.9 * 0.25)}"
+    assert cells["Stated prevalence"] == "10 %"
+    assert caption not in Elements(_render(evidence)).tables
+
+
+def test_cohorts_are_named_as_the_table_names_them(evidence: Evidence) -> None:
+    page = Elements(_render(evidence))
+    assert "Cohort prospective a." in page.text and "Cohort prospective_a" not in page.text
+
+
 def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence) -> None:
     curves = evidence.decision_curves
-    group = ReportConfig(decision_group="radiological")
-    page = Elements(_render(evidence, group))
+    facts = dict(evidence.assessment_facts)
+    facts["settings"] = dict(facts["settings"]) | {"decision_group": "radiological"}
+    evidence = replace(evidence, assessment_facts=facts)
+    page = Elements(_render(evidence))
     row = curves[(curves["task"] == "nodule") & (curves["threshold"] == 0.2)].iloc[0]
     caption = "Net benefit of the model / of treating all, by risk threshold"
     cells = page.row(caption, NAMES["nodule"])
     assert cells["Risk"] == "recalibrated"
     assert cells["20 %"] == f"{number(row['net_benefit_recalibrated'])} / {number(row['treat_all'])}"
     flat = curves.assign(recalibration_is_flat=curves["task"] == "nodule")
-    cells = Elements(_render(replace(evidence, decision_curves=flat), group)).row(caption, NAMES["nodule"])
+    cells = Elements(_render(replace(evidence, decision_curves=flat))).row(caption, NAMES["nodule"])
     assert cells["Risk"] == "as given"
     assert cells["20 %"] == f"{number(row['net_benefit'])} / {number(row['treat_all'])}"
 
@@ -553,6 +577,6 @@ def test_saliency_of_another_model_is_refused(evidence: Evidence) -> None:
 def test_a_model_that_calls_everybody_alike_is_not_called_best(evidence: Evidence) -> None:
     curves = evidence.decision_curves
     alike = curves.assign(net_benefit=curves["treat_all"], net_benefit_recalibrated=np.nan)
-    cells = [cell for row in decision_value_table(alike, NAMES, "cardiac").rows for cell in row[1:]]
+    cells = [cell for row in decision_value_table(alike, NAMES, CONFIG).rows for cell in row[1:]]
     assert any("; acts as treat all; " in cell for cell in cells)
     assert all("; acts as treat all; " in cell or cell == f"{DASH}; {DASH}; {DASH}" for cell in cells)

@@ -84,6 +84,8 @@ def test_one_page_from_what_lies_on_disk() -> None:
             "studies": 40,
             "patients": 40,
             "tasks": list(tasks),
+            "rivals": [],
+            "decision_cohorts": ["prospective_a"],
             "recalibration": "of the predictions",
         },
         "model_comparison": _from_csv(comparison_table(whole, groups, config)),

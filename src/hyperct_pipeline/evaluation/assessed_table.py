@@ -11,6 +11,7 @@ import pandas as pd
 from hyperct_pipeline.errors import ConfigError, LabelTableError
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessment import MACRO
+from hyperct_pipeline.evaluation.net_benefit import decision_cohorts
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, without_missing
 from hyperct_pipeline.evaluation.prediction_keys import warn_of_similar_keys
 from hyperct_pipeline.evaluation.prediction_problems import RECALIBRATED, THRESHOLDS, rivals_of
@@ -144,6 +145,7 @@ def _facts(
         "studies": int(rows["study_key"].nunique()),
         "patients": int(rows["patient_key"].nunique()),
         "tasks": list(groups),
+        "decision_cohorts": list(decision_cohorts(rows, config)),
         "tasks_outside_the_catalogue": [task for task, group in groups.items() if group == OTHER],
         "recalibration": source,
         "validation_split_digest": fitted.get("split_digest"),

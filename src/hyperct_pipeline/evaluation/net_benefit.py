@@ -30,6 +30,8 @@ CURVE_COLUMNS = (
     "p_best",
     "evpi",
     "net_benefit_stated",
+    "net_benefit_stated_ci_low",
+    "net_benefit_stated_ci_high",
 )
 
 
@@ -93,6 +95,9 @@ def _columns(
     curve = decision_curve(known.label, risk, thresholds)
     low, high = percentile_band(draws.net_benefit, config.confidence_level)
     elsewhere, all_elsewhere = curve.at_prevalence(stated)  # NaN where no prevalence is stated
+    elsewhere_low, elsewhere_high = nothing, nothing
+    if draws.net_benefit_stated is not None:
+        elsewhere_low, elsewhere_high = percentile_band(draws.net_benefit_stated, config.confidence_level)
     return {
         "net_benefit": curve.net_benefit,
         "ci_low": low,
@@ -102,6 +107,8 @@ def _columns(
         "standardized_net_benefit": curve.standardized,
         "interventions_avoided_per_100": curve.interventions_avoided,
         "net_benefit_stated": elsewhere,
+        "net_benefit_stated_ci_low": elsewhere_low,
+        "net_benefit_stated_ci_high": elsewhere_high,
         "treat_all_stated": all_elsewhere,
     }
 

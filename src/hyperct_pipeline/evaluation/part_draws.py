@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.task_rows import Known
 from hyperct_pipeline.metrics.bootstrap import logit_limits, percentile_band, summed
-from hyperct_pipeline.metrics.decision_curves import net_benefit, percent_thresholds
+from hyperct_pipeline.metrics.decision_curves import net_benefit, net_benefit_at_prevalence, percent_thresholds
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 
 SPECIFICITIES = (0.90, 0.95)
@@ -21,11 +21,12 @@ METHOD, LOGIT_METHOD = "patient_bootstrap", "patient_bootstrap_logit"
 
 @dataclass(frozen=True)
 class ScoreDraws:
-    """One score of one task in every draw: metrics (D,), NaN where undefined, and net benefit (D, T)."""
+    """One score of one task in every draw: metrics (D,), NaN where undefined, and net benefits (D, T)."""
 
     metrics: Mapping[str, NDArray[np.float64]]  # auc, auprc, sens_at_spec_90, sens_at_spec_95, brier
     net_benefit: NDArray[np.float64]
     treat_all: NDArray[np.float64]
+    net_benefit_stated: NDArray[np.float64] | None = None  # (D, T) at the stated prevalence; None: none is stated
 
 
 def interval_of(draws: NDArray[np.float64], level: float) -> tuple[float | None, float | None, str]:
@@ -74,8 +75,11 @@ def score_draws(
     metrics = {"auc": ranked.auc, "auprc": ranked.auprc, "brier": squares / np.where(n > 0, n, np.nan)}
     names = [f"sens_at_spec_{round(100 * s)}" for s in SPECIFICITIES]
     metrics |= dict(zip(names, ranked.sens_at_spec, strict=True))
+    stated = config.stated_prevalence.get(task)
+    calls = (ranked.true_calls, ranked.false_calls, ranked.n_pos[:, None], ranked.n_neg[:, None])
     return ScoreDraws(
         metrics=metrics,
+        net_benefit_stated=None if stated is None else net_benefit_at_prevalence(*calls, thresholds, stated),
         net_benefit=net_benefit(ranked.true_calls, ranked.false_calls, n[:, None], thresholds),
         treat_all=net_benefit(ranked.n_pos[:, None], ranked.n_neg[:, None], n[:, None], thresholds),
     )

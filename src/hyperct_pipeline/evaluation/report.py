@@ -16,6 +16,7 @@ from hyperct_pipeline.evaluation import report_metric_tables as metric_tables
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, settings_of
 from hyperct_pipeline.evaluation.assessed_table import OF_PREDICTIONS
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE
+from hyperct_pipeline.evaluation.file_names import file_names
 from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
 from hyperct_pipeline.evaluation.report_pictures import picture_element
 from hyperct_pipeline.evaluation.report_tables import STATUS_TEXT, Table, frame_table
@@ -55,7 +56,6 @@ class ReportConfig:
     title: str = "HyperCT: evaluation report"
     data_description: str = ""  # one or two sentences: which patients, which scans, from where
     limitations: tuple[str, ...] = ()  # added to those the software can state
-    decision_group: str = "cardiac"  # task group in the tables of net benefits
 
 
 def render_report(
@@ -94,7 +94,9 @@ def render_report(
         card=evidence.model_card,
         notices=notices_of(evidence.models, evidence.model_description, None if settings is None else str(settings)),
         pictures=pictures,
-        tables=report_tables_of(evidence, names, config, assess),
+        cohort_names={file: name for name, file in file_names(evidence.assessment_facts["decision_cohorts"]).items()},
+        rival_names={file: name for name, file in file_names(evidence.assessment_facts["rivals"]).items()},
+        tables=report_tables_of(evidence, names, assess),
         card_tables=data_tables.card_tables(evidence.model_card, names),
         subgroup_tables=metric_tables.subgroup_auroc_tables(evidence.metrics_full, names, assess),
         summary=headline(evidence.metrics_full, assess),
@@ -108,9 +110,7 @@ def render_report(
     )
 
 
-def report_tables_of(
-    evidence: Evidence, names: Mapping[str, str], config: ReportConfig, assess: AssessConfig
-) -> dict[str, Table]:
+def report_tables_of(evidence: Evidence, names: Mapping[str, str], assess: AssessConfig) -> dict[str, Table]:
     """Every table of the report by the name the template uses."""
     applied = evidence.applied_calibration
     methods = {task: fitted["method"] for task, fitted in applied["tasks"].items()} if applied else None
@@ -131,8 +131,9 @@ def report_tables_of(
         ),
         "calibration": metric_tables.calibration_table(full, methods, names, assess, part),
         "recalibrated": metric_tables.calibration_table(full, methods, names, assess, part, "_recalibrated"),
-        "decision": decision_tables.decision_table(evidence.decision_curves, names, config.decision_group),
-        "value": decision_tables.decision_value_table(evidence.decision_curves, names, config.decision_group),
+        "decision": decision_tables.decision_table(evidence.decision_curves, names, assess),
+        "value": decision_tables.decision_value_table(evidence.decision_curves, names, assess),
+        "stated": decision_tables.stated_prevalence_table(evidence.decision_curves, names, assess),
         "comparison": decision_tables.comparison_report_table(evidence.model_comparison, names, assess),
         "transfer": decision_tables.transfer_report_table(evidence.negative_transfer, names, assess),
         "differences": decision_tables.difference_table(evidence.subgroup_differences, names, assess),

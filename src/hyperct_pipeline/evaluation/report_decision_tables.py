@@ -1,6 +1,6 @@
 """Tables of the report about decisions, other models, subgroups, failures and explanations."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,14 +14,14 @@ DECISION_PERCENT = (5, 10, 20, 30, 50)  # thresholds in the report's tables; all
 VALUE_PERCENT = (10, 20, 30)
 
 
-def decision_table(decision_curves: pd.DataFrame, names: Mapping[str, str], group: str) -> Table:
+def decision_table(decision_curves: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig) -> Table:
     """Net benefit of the model and of treating all at a few thresholds, of the risk that the figures emphasise."""
     rows = []
-    for task, of_task in drawn_tasks(decision_curves, group).groupby("task", sort=False):
+    for task, of_task in drawn_tasks(decision_curves, assess.decision_group).groupby("task", sort=False):
         suffix, risk = drawn_risk(of_task)
-        at = of_task.set_index((of_task["threshold"] * 100.0).round().astype(int))
+        at = _by_percent(of_task)
         cells = [
-            f"{number(at.loc[p, 'net_benefit' + suffix])} / {number(at.loc[p, 'treat_all'])}" if p in at.index else DASH
+            f"{number(at[p]['net_benefit' + suffix])} / {number(at[p]['treat_all'])}" if p in at else DASH
             for p in DECISION_PERCENT
         ]
         rows.append([names[str(task)], risk, *cells])
@@ -35,19 +35,46 @@ def drawn_risk(of_task: pd.DataFrame) -> tuple[str, str]:
     return ("_recalibrated", "recalibrated") if given else ("", "as given")
 
 
-def decision_value_table(decision_curves: pd.DataFrame, names: Mapping[str, str], group: str) -> Table:
+def decision_value_table(decision_curves: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig) -> Table:
     """Interventions avoided, chance of being the best strategy, and what perfect information would add."""
     rows = []
-    for task, of_task in drawn_tasks(decision_curves, group).groupby("task", sort=False):
+    for task, of_task in drawn_tasks(decision_curves, assess.decision_group).groupby("task", sort=False):
         suffix, _ = drawn_risk(of_task)
-        at = of_task.set_index((of_task["threshold"] * 100.0).round().astype(int))
-        cells = [_value_cell(at.loc[p], suffix) if p in at.index else DASH for p in VALUE_PERCENT]
+        at = _by_percent(of_task)
+        cells = [_value_cell(at[p], suffix) if p in at else DASH for p in VALUE_PERCENT]
         rows.append([names[str(task)], *cells])
     columns = ["Task", *(f"{p} %" for p in VALUE_PERCENT)]
     return Table("Interventions avoided per 100; P(model best); EVPI, by risk threshold", columns, rows)
 
 
-def _value_cell(row: "pd.Series[Any]", suffix: str) -> str:
+def stated_prevalence_table(decision_curves: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig) -> Table:
+    """Net benefit where the prevalence is the one stated, of all tasks with one; no rows where none is stated."""
+    rows = []
+    stated = decision_curves[decision_curves["stated_prevalence"].notna()]
+    for task, of_task in stated.groupby("task", sort=False):
+        suffix, risk = drawn_risk(of_task)
+        at = _by_percent(of_task)
+        value, low, high = (f"net_benefit_stated{part}{suffix}" for part in ("", "_ci_low", "_ci_high"))
+        cells = [
+            f"{with_interval(at[p][value], at[p][low], at[p][high], 3)} / {number(at[p]['treat_all_stated'])}"
+            if p in at
+            else DASH
+            for p in VALUE_PERCENT
+        ]
+        rows.append([names[str(task)], f"{100.0 * of_task['stated_prevalence'].iloc[0]:g} %", risk, *cells])
+    columns = ["Task", "Stated prevalence", "Risk", *(f"{p} %" for p in VALUE_PERCENT)]
+    caption = (
+        f"Net benefit ({assess.level_text} interval) / of treating all, at the stated prevalence, by risk threshold"
+    )
+    return Table(caption, columns, rows)
+
+
+def _by_percent(of_task: pd.DataFrame) -> dict[int, dict[Hashable, Any]]:
+    """Threshold in percent -> row."""
+    return {round(100.0 * row["threshold"]): row for row in of_task.to_dict("records")}
+
+
+def _value_cell(row: Mapping[Hashable, Any], suffix: str) -> str:
     avoided, value = number(row[f"interventions_avoided_per_100{suffix}"], 1), number(row[f"evpi{suffix}"], 4)
     benefit = row[f"net_benefit{suffix}"]
     same = [name for name in ("treat_all", "treat_none") if benefit == row[name]]

@@ -61,9 +61,11 @@ class DecisionCurve:
         if not self.n_pos or not self.n_neg:
             nothing = np.full(len(self.thresholds), np.nan)
             return nothing, nothing
-        harm = (1.0 - prevalence) * odds(self.thresholds)
-        model = prevalence * self.true_calls / self.n_pos - harm * self.false_calls / self.n_neg
-        return model, prevalence - harm
+        counts = (self.n_pos, self.n_neg, self.thresholds, prevalence)
+        return (
+            net_benefit_at_prevalence(self.true_calls, self.false_calls, *counts),
+            net_benefit_at_prevalence(self.n_pos, self.n_neg, *counts),
+        )
 
 
 def percent_thresholds(first: int = 5, last: int = 80) -> NDArray[np.float64]:
@@ -83,6 +85,22 @@ def net_benefit(
     total = np.asarray(n, dtype=np.float64)
     benefit = np.asarray(true_calls, dtype=np.float64) - np.asarray(false_calls, dtype=np.float64) * odds(thresholds)
     result: NDArray[np.float64] = benefit / np.where(total > 0, total, np.nan)
+    return result
+
+
+def net_benefit_at_prevalence(
+    true_calls: ArrayLike,
+    false_calls: ArrayLike,
+    n_pos: ArrayLike,
+    n_neg: ArrayLike,
+    thresholds: NDArray[np.float64],
+    prevalence: float,
+) -> NDArray[np.float64]:
+    """Sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * odds; NaN where a class is absent."""
+    positives, negatives = (np.asarray(n, dtype=np.float64) for n in (n_pos, n_neg))
+    sensitivity = np.asarray(true_calls) / np.where(positives > 0, positives, np.nan)
+    false_rate = np.asarray(false_calls) / np.where(negatives > 0, negatives, np.nan)
+    result: NDArray[np.float64] = prevalence * sensitivity - (1.0 - prevalence) * odds(thresholds) * false_rate
     return result
 
 

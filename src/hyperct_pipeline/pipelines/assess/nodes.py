@@ -1,6 +1,5 @@
 """Adapters of the `assess` pipeline: a predictions table in, numbers and figures out."""
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,6 +8,7 @@ from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, Recal
 from hyperct_pipeline.evaluation.assessed_table import assessed_table
 from hyperct_pipeline.evaluation.assessment import assess, part_text, primary_metrics
 from hyperct_pipeline.evaluation.failure_cases import failure_cases
+from hyperct_pipeline.evaluation.file_names import file_names
 from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
 from hyperct_pipeline.evaluation.net_benefit import decision_cohorts, drawn_tasks
 from hyperct_pipeline.evaluation.reliability import reliability_table
@@ -92,19 +92,9 @@ def draw_figures(
         return (
             figures.auroc_figure(metrics_full, names, part, config),
             figures.calibration_figure(assessed, names, config),
-            _by_file_name(decisions),
-            _by_file_name(comparisons),
+            {file: decisions[name] for name, file in file_names(decisions).items()},
+            {file: comparisons[name] for name, file in file_names(comparisons).items()},
         )
-
-
-def _by_file_name(figures: dict[str, Figure]) -> dict[str, Figure]:
-    """Figures under names that are safe as file names, and still tell them apart."""
-    named: dict[str, Figure] = {}
-    for name, figure in figures.items():
-        safe = re.sub(r"([^\w-]|_)+", "_", name).strip("_")[:80] or "unnamed"
-        taken = sum(other == safe or re.fullmatch(rf"{re.escape(safe)}_\d+", other) is not None for other in named)
-        named[f"{safe}_{taken + 1}" if taken else safe] = figure
-    return named
 
 
 def task_names(groups: dict[str, str], task_catalogue: TaskCatalogueConfig) -> dict[str, str]:
