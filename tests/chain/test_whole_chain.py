@@ -169,8 +169,8 @@ def test_an_assessment_of_another_system_leaves_ours_alone(chain: Any, tmp_path:
     assert ours.read_bytes() == before
     client = pytest.importorskip("mlflow").MlflowClient(tracking_uri=f"sqlite:///{chain.folder}/mlflow.db")
     (run,) = client.search_runs(["1"], order_by=["start_time DESC"], max_results=1)
-    (used,) = (entry.dataset for entry in run.inputs.dataset_inputs)
-    assert (used.name, json.loads(used.profile)["rows"]) == ("assessed", len(theirs))
+    used = {entry.dataset.name: json.loads(entry.dataset.profile)["rows"] for entry in run.inputs.dataset_inputs}
+    assert used == {"predictions": len(theirs), "validation_predictions": int((table["split"] == "validation").sum())}
     key = ["task", "metric"]
     mine, new = (
         pd.read_csv(folder / "08_reporting/metrics.csv").set_index(key)["value"]

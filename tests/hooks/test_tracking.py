@@ -26,6 +26,7 @@ CATALOG: dict[str, Any] = {
     "history": {"metadata": {"mlflow": {"kind": "history"}}},
     "curve": {"metadata": {"mlflow": {"kind": "figure", "to": "figures"}}},
     "index": {"metadata": {"mlflow": {"kind": "dataset"}}},
+    "given@csv": {"metadata": {"mlflow": {"kind": "input"}}},
     "silent": {"type": "MemoryDataset"},
 }
 
@@ -65,6 +66,18 @@ def test_a_run_carries_what_the_catalog_asks_for(hook: TrackingHook) -> None:
     assert {item.path for item in client.list_artifacts(run_id)} == {"configuration.json", "figures"}
     assert run.inputs.dataset_inputs[0].dataset.name == "index"
     assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["rows"] == 1
+
+
+def test_a_table_that_was_given_leaves_a_fingerprint(hook: TrackingHook) -> None:
+    run_id = start(hook)
+    hook.after_dataset_loaded("given@csv", pd.DataFrame({"study_key": ["a", "b"]}))
+    hook.after_dataset_loaded("given@csv", None)  # an optional table that is not there
+    hook.after_dataset_loaded("index", pd.DataFrame({"study_key": ["k"]}))  # is logged by the run that makes it
+    hook.after_dataset_saved("given@csv", pd.DataFrame({"study_key": ["c"]}))
+    hook.after_pipeline_run()
+    (used,) = (entry.dataset for entry in mlflow.MlflowClient().get_run(run_id).inputs.dataset_inputs)
+    assert (used.name, json.loads(used.profile)) == ("given", {"rows": 2, "columns": ["study_key"]})
+    assert len(used.digest) == 16
 
 
 def test_tasks_whose_names_mlflow_would_merge_stay_apart(hook: TrackingHook) -> None:

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 EXPERIMENT = "hyperct_pipeline"
 LINK_FILE = "mlflow.json"
+INPUT = "input"  # kind of an entry whose fingerprint is logged when it is loaded
 CONNECT_TIMEOUT_S = 5
 USUAL_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # A server that stops answering mid-run costs two attempts of this length, then tracking is off.
@@ -46,7 +47,7 @@ DEFAULTS = {
 
 
 class TrackingHook:
-    """Opens the run, logs each saved dataset that asks for it, and closes the run with its true status."""
+    """Opens the run, logs the saved datasets and given tables that ask for it, and closes it with its true status."""
 
     def __init__(self) -> None:
         self._run: TrackedRun | None = None
@@ -116,7 +117,7 @@ class TrackingHook:
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log the dataset, or the chunk of it that a generator node has just produced."""
         entry = self._entries.get(dataset_name)
-        if entry is None or self._run is None:
+        if entry is None or self._run is None or entry["kind"] == INPUT:
             return
         run = self._run
         if entry["kind"] == "model":
@@ -124,6 +125,13 @@ class TrackingHook:
             self._guarded(lambda: _log_model(run, folder, data))
         else:
             self._guarded(lambda: run.log(dataset_name, entry, data))
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Log which table a run was given, where its entry says `kind: input`."""
+        entry, run = self._entries.get(dataset_name), self._run
+        if run is not None and data is not None and entry is not None and entry["kind"] == INPUT:
+            self._guarded(lambda: run.log(dataset_name.split("@")[0], {"kind": "dataset"}, data))
 
     @hook_impl
     def after_pipeline_run(self) -> None:
