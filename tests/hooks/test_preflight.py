@@ -8,8 +8,17 @@ import pytest
 from kedro.framework.project import configure_project
 from kedro.io import DataCatalog, MemoryDataset
 
-from hyperct_pipeline.datasets import ArchiveFolder, RawTable, RawTables, StudyTable
-from hyperct_pipeline.errors import MissingInputError
+from hyperct_pipeline.datasets import (
+    ArchiveFolder,
+    CsvTable,
+    JsonDocument,
+    ModelPackageFolder,
+    OptionalJsonDocument,
+    RawTable,
+    RawTables,
+    StudyTable,
+)
+from hyperct_pipeline.errors import ConfigError, MissingInputError
 from hyperct_pipeline.hooks import PreflightHook
 from hyperct_pipeline.model.settings import BackboneConfig
 
@@ -18,7 +27,7 @@ def check(catalog: DataCatalog, *inputs: str) -> None:
     hook = PreflightHook()
     required = {"metadata": {"required_input": True}}
     hook.after_catalog_created({"archive": required, "cohorts": required, "labels": required, "other": {}}, {})
-    hook.before_pipeline_run(SimpleNamespace(inputs=lambda: set(inputs), nodes=[]), catalog)
+    hook.before_pipeline_run(SimpleNamespace(inputs=lambda: set(inputs), all_outputs=set, nodes=[]), catalog)
 
 
 CATALOG = DataCatalog(
@@ -50,7 +59,7 @@ def test_only_what_the_run_reads_is_looked_at() -> None:
     [("fit", "nowhere.pth", True), ("fit", "random", False), ("convert", "nowhere.pth", False)],
 )
 def test_weights_are_looked_for_before_a_training(tag: str, weights: str, fails: bool) -> None:
-    pipeline = SimpleNamespace(inputs=set, nodes=[SimpleNamespace(tags={tag})])
+    pipeline = SimpleNamespace(inputs=set, all_outputs=set, nodes=[SimpleNamespace(tags={tag})])
     catalog = DataCatalog({"params:backbone": MemoryDataset(BackboneConfig(weights=weights))})
     hook = PreflightHook()
     hook.after_catalog_created({}, {})
@@ -68,10 +77,47 @@ def test_a_table_of_an_earlier_stage_is_looked_for_and_its_maker_named(tmp_path:
     hook = PreflightHook()
     hook.after_catalog_created({}, {})
     with pytest.raises(MissingInputError) as caught:
-        hook.before_pipeline_run(SimpleNamespace(inputs=lambda: {*tables, "optional"}, nodes=[]), catalog)
+        hook.before_pipeline_run(
+            SimpleNamespace(inputs=lambda: {*tables, "optional"}, all_outputs=set, nodes=[]), catalog
+        )
     assert str(caught.value).splitlines()[1:] == [
-        "- The table quality_table does not exist in this data_root yet: `kedro run --pipeline=quality` makes it.",
-        "- The table study_index does not exist in this data_root yet: `kedro run --pipeline=harmonize` makes it.",
+        "- quality_table does not exist in this data_root yet: `kedro run --pipeline=quality` makes it.",
+        "- study_index does not exist in this data_root yet: `kedro run --pipeline=harmonize` makes it.",
     ]
     tables["quality_table"].save(pd.DataFrame({"study_key": ["a"]}))
-    hook.before_pipeline_run(SimpleNamespace(inputs=lambda: {"quality_table", "optional"}, nodes=[]), catalog)
+    hook.before_pipeline_run(
+        SimpleNamespace(inputs=lambda: {"quality_table", "optional"}, all_outputs=set, nodes=[]), catalog
+    )
+
+
+def test_documents_of_one_stage_are_named_together(tmp_path: Path) -> None:
+    configure_project("hyperct_pipeline")
+    catalog = DataCatalog(
+        {
+            "calibration": JsonDocument(filepath=str(tmp_path / "calibration.json")),
+            "model_card": JsonDocument(filepath=str(tmp_path / "card.json")),
+            "metrics_full": CsvTable(filepath=str(tmp_path / "metrics_full.csv")),
+            "training_run": OptionalJsonDocument(filepath=str(tmp_path / "mlflow.json")),
+        }
+    )
+    hook = PreflightHook()
+    hook.after_catalog_created({}, {})
+    with pytest.raises(MissingInputError) as caught:
+        hook.before_pipeline_run(
+            SimpleNamespace(inputs=lambda: set(catalog.keys()), all_outputs=set, nodes=[]), catalog
+        )
+    assert str(caught.value).splitlines()[1:] == [
+        "- calibration and model_card do not exist in this data_root yet: `kedro run --pipeline=predict` makes them.",
+        "- metrics_full does not exist in this data_root yet: `kedro run --pipeline=assess` makes it.",
+    ]
+
+
+def test_a_named_model_is_read_and_never_trained_over(tmp_path: Path) -> None:
+    named = ModelPackageFolder(str(tmp_path / "best"), given=str(tmp_path / "other"))
+    assert named.folder == tmp_path / "other"
+    hook = PreflightHook()
+    hook.after_catalog_created({}, {})
+    trains = SimpleNamespace(inputs=set, all_outputs=lambda: {"model_package"}, nodes=[])
+    with pytest.raises(ConfigError, match="names a model to be read, but this run trains one"):
+        hook.before_pipeline_run(trains, DataCatalog({"model_package": named}))
+    hook.before_pipeline_run(trains, DataCatalog({"model_package": ModelPackageFolder(str(tmp_path / "best"))}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
-from hyperct_pipeline.errors import PackageError
+from hyperct_pipeline.errors import ConfigError, PackageError
 
 if TYPE_CHECKING:  # torch takes seconds to import and most commands never load a model
     from hyperct_pipeline.training.checkpoint import Checkpoint, CheckpointOnDisk, ModelPackage
@@ -100,11 +100,15 @@ class ModelPackageFolder(AbstractDataset["ModelPackage", "ModelPackage | None"])
 
     Args:
         path: the package folder, or `untrained`: then loading gives None, and the node builds a fresh model.
+        given: the package that is read instead of the one at `path` (`--params=model=PATH`); None: no other was named.
+
+    Attributes:
+        folder: what is read.
     """
 
-    def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._untrained = Path(path).name == UNTRAINED and not Path(path).is_dir()
-        self.folder = Path(path)
+    def __init__(self, path: str, given: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self.folder, self._given = Path(given or path), given
+        self._untrained = given is None and self.folder.name == UNTRAINED and not self.folder.is_dir()
         self.metadata = metadata
 
     def load(self) -> "ModelPackage | None":
@@ -125,10 +129,24 @@ class ModelPackageFolder(AbstractDataset["ModelPackage", "ModelPackage | None"])
         return load_package(self.folder)
 
     def save(self, data: "ModelPackage") -> None:
-        """Write the package folder, atomically."""
+        """Write the package folder, atomically.
+
+        Raises:
+            ConfigError: another model was named to be read.
+        """
         from hyperct_pipeline.training.checkpoint import save_package
 
+        self.refuse_to_train()
+
         save_package(self.folder, data)
+
+    def refuse_to_train(self) -> None:
+        """Raises ConfigError where a model to be read is named: a run that trains would not use it."""
+        if self._given is not None:
+            raise ConfigError(
+                "--params=model=PATH names a model to be read, but this run trains one and would not use it. "
+                "Leave it out, or run pipelines that read a model: predict, explain, evaluate, export, extend, infer."
+            )
 
     def _exists(self) -> bool:
         return self._untrained or self.folder.is_dir()

@@ -29,6 +29,8 @@ class CsvTable(CSVDataset):
     without the apostrophe that keeps a spreadsheet from running them.
     """
 
+    is_required = True  # the input check looks whether it is there
+
     def load(self) -> pd.DataFrame:
         """Read the file."""
         options = {"float_precision": "round_trip", **self._load_args}
@@ -47,6 +49,8 @@ class CsvTable(CSVDataset):
 
 class JsonDocument(JSONDataset):
     """A JSON file; numbers that are not finite are refused, missing is null."""
+
+    is_required = True
 
     def save(self, data: Any) -> None:
         """Replace the file."""

@@ -35,7 +35,9 @@ class PreflightHook:
 
         Raises:
             MissingInputError: with the message of each missing input, which says both ways out.
+            ConfigError: a model is named that the run would not use.
         """
+        _refuse_unused_model(pipeline, catalog)
         messages = []
         for name in sorted(pipeline.inputs() & self._required):
             if catalog.exists(name):
@@ -56,18 +58,29 @@ class PreflightHook:
 
 
 def _missing_tables(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> list[str]:
-    """Tables of earlier stages that are not there, and the stage that makes each."""
-    missing = []
+    """Tables and documents of earlier stages that are not there, and the stage that makes them."""
+    missing: dict[str, list[str]] = {}
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
         if dataset is not None and getattr(dataset, "is_required", False) and not dataset.exists():
             makers = [stage for stage, made in pipelines.items() if name in made.all_outputs()]
             # the stage itself, not a chain that contains it
             stage = min(makers, key=lambda stage: len(pipelines[stage].nodes), default="__default__")
-            missing.append(
-                f"The table {name} does not exist in this data_root yet: `kedro run --pipeline={stage}` makes it."
-            )
-    return missing
+            missing.setdefault(stage, []).append(name)
+    return [_not_yet(names, stage) for stage, names in missing.items()]
+
+
+def _not_yet(names: list[str], stage: str) -> str:
+    one = len(names) == 1
+    what = f"{names[0]} does" if one else f"{', '.join(names[:-1])} and {names[-1]} do"
+    return f"{what} not exist in this data_root yet: `kedro run --pipeline={stage}` makes {'it' if one else 'them'}."
+
+
+def _refuse_unused_model(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
+    """Raises ConfigError where a model is named and the run would train another."""
+    for name in sorted(pipeline.all_outputs()):
+        if name in catalog and (refuse := getattr(catalog.get(name), "refuse_to_train", None)):
+            refuse()
 
 
 def _missing_weights(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> list[str]:
