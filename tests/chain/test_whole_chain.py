@@ -81,6 +81,13 @@ def test_the_report_is_one_offline_file(chain: Any) -> None:
 
 def test_new_scans_get_predictions_and_saliency(chain: Any) -> None:
     predictions = pd.read_csv(chain.data / "infer/predictions.csv")
+    fitted = json.loads((chain.data / "06_models/best/calibration.json").read_text())["tasks"]
+    of_task = predictions.dropna(subset="task").groupby("task")["threshold_youden"].first()
+    assert of_task.dropna().to_dict() == {
+        task: pytest.approx(found["threshold_youden"])
+        for task, found in fitted.items()
+        if found["threshold_youden"] is not None
+    }
     scored = predictions.dropna(subset="task")
     assert scored["probability_calibrated"].notna().any()
     assert scored.groupby("study_key").size().eq(N_TASKS).all()

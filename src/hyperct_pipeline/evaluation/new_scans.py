@@ -40,7 +40,8 @@ def new_scans(conversion_manifest: pd.DataFrame, preprocess_table: pd.DataFrame)
         reasons = scans["reason_codes"].value_counts().to_dict()
         raise ArchiveError(
             f"None of the {len(scans)} studies can be scored; reasons and counts: {reasons}. Their messages stand in "
-            "infer/02_intermediate/conversion_manifest.csv."
+            "infer/02_intermediate/conversion_manifest.csv, those of QUALITY_REJECT in "
+            "infer/03_primary/quality_table.csv."
         )
     logger.info("%d of %d studies can be scored", int(scans["volume"].notna().sum()), len(scans))
     return scans

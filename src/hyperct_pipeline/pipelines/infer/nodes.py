@@ -10,6 +10,7 @@ import pandas as pd
 from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.evaluation.new_scans import InferConfig, examples_of_new_scans, new_scans
+from hyperct_pipeline.evaluation.prediction_problems import THRESHOLDS
 from hyperct_pipeline.evaluation.predictions import predictions_table
 from hyperct_pipeline.evaluation.recalibration import apply_calibration
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
@@ -28,6 +29,7 @@ else:
 
 
 UNTRAINED = "untrained"
+COLUMNS = ("study_key", "task", "logit", "probability", "probability_calibrated", *THRESHOLDS, "model_id")
 logger = logging.getLogger(__name__)
 
 
@@ -74,10 +76,11 @@ def score_new_scans(
     calibration: dict[str, Any] | None,
     config: InferConfig,
 ) -> pd.DataFrame:
-    """Logit, probability and recalibrated probability of every task for every scan.
+    """Logit, probability, recalibrated probability and thresholds of every task for every scan: `COLUMNS`.
 
-    A scan without a volume keeps a row with its reason. The recalibrated probability is unknown where the model comes
-    without a calibration (`predict` writes it into the package), or none could be fitted for the task.
+    A scan without a volume keeps a row with its reason. A probability of at least a threshold is a positive call; the
+    thresholds and the recalibrated probability come from validation, and are unknown where the model comes without a
+    calibration (`predict` writes it into the package), or none could be fitted for the task.
     """
     from hyperct_pipeline.evaluation.inference import logged_progress, predict_logits
     from hyperct_pipeline.training.device import device_of
@@ -92,7 +95,7 @@ def score_new_scans(
         logger.warning("The model has no calibration: probability_calibrated stays unknown; `predict` fits one")
     elif package.training:
         scored = apply_calibration(scored, calibration)
-    scored = scored[["study_key", "task", "logit", "probability", "probability_calibrated", "model_id"]]
+    scored = scored.reindex(columns=list(COLUMNS))
     refused = scans.loc[scans["volume"].isna(), ["study_key", "reason_codes"]]
     return pd.concat([scored, refused], ignore_index=True)
 
