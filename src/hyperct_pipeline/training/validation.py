@@ -29,14 +29,15 @@ def score(model: HyperCT, studies: CTStudies, batch_size: int, device: torch.dev
     scores = torch.zeros(len(studies), len(model.tasks), dtype=torch.float64, device=device)
     own = np.array_split(np.arange(len(studies)), processes.n_processes())[processes.rank()]
     for batch in studies.batches(own, batch_size, epoch=0):
-        scores[torch.from_numpy(batch.numbers).to(device)] = _logits(model, studies, batch.to(device))
+        scores[torch.from_numpy(batch.numbers).to(device)] = batch_logits(model, studies, batch.to(device))
     model.train(training)
     logits: NDArray[np.float64] = processes.summed(scores).cpu().numpy()
     return logits
 
 
 @torch.no_grad()
-def _logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
+def batch_logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
+    """Logits (B, K) of a batch that is on the device of the model, which is in eval mode."""
     if studies.features is not None:
         return model.head.scores(batch.images, batch.mask).expand(-1, len(model.tasks)).double()
     images = studies.normalise(batch.images)
