@@ -109,6 +109,8 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
     last = epochs[max(epochs)]
     load_trained(model, epochs[best].checkpoint)
     n_trainable = sum(parameter.numel() for parameter in model.trainable_parameters().values())
+    epoch_seconds = last.metrics["seconds"]
+    assert epoch_seconds is not None
     n_steps = math.ceil(len(usable_studies(train.studies.labels)) / run.config.batch_size)
     held_out, batch_size = _fresh(test, None), run.config.validation_batch_size
     logits = score(model, held_out, batch_size, device)
@@ -127,7 +129,7 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
         "trainable_parameters": n_trainable,
         "gflop_per_scan": None if flop is None else flop / 1e9,
         "peak_memory_mib": peak[0] / 2**20,
-        "seconds_per_step": last.metrics["seconds"] / n_steps,
+        "seconds_per_step": epoch_seconds / n_steps,
         "seconds_per_scan": scan_seconds,
         "seconds": time.monotonic() - started,
         "logits": np.round(logits, 6).tolist(),

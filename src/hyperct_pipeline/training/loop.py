@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ class Epoch:
     """What one epoch leaves behind."""
 
     name: str  # epoch_<number>, sorts by number
-    metrics: dict[str, float]  # finite numbers only
+    metrics: dict[str, float | None]  # finite numbers; None where undefined, as the AUROC of a task of one class
     checkpoint: Checkpoint
 
 
@@ -89,8 +89,8 @@ def fit(
             return
         started = time.monotonic()
         metrics = run.epoch(number)
-        metrics |= {"seconds": time.monotonic() - started}
-        metrics["scans_per_s"] = len(train) / metrics["seconds"]
+        seconds = time.monotonic() - started
+        metrics |= {"seconds": seconds, "scans_per_s": len(train) / seconds}
         if len(validation) and (number % config.validation_every == 0 or number == config.epochs):
             metrics |= run.validate(number)
         metrics |= update_sizes(model)
@@ -127,8 +127,11 @@ class _Run:
         self.told = False  # which tasks are not evaluable
         self.started, self.logged, self.steps_done = time.monotonic(), time.monotonic(), 0
 
-    def epoch(self, number: int) -> dict[str, float]:
-        """One pass over the usable studies; mean loss over drawn pairs and per task, and the last learning rate."""
+    def epoch(self, number: int) -> dict[str, float | None]:
+        """One pass over the usable studies; mean loss over drawn pairs and per task, and the last learning rate.
+
+        The loss of a task that no pair was drawn for is None.
+        """
         steps = list(
             steps_of_epoch(
                 self.train.studies, self.config, number, self.micro_batch_size, processes.rank(),
@@ -152,8 +155,8 @@ class _Run:
         sums, counts = processes.summed(totals).double().cpu().numpy()
         means = [float(s / n) if n else None for s, n in zip(sums, counts, strict=True)]
         self.loss.end_epoch(means)
-        known = {f"train_loss/{t}": m for t, m in zip(self.model.tasks, means, strict=True) if m is not None}
-        return {"train_loss": float(sums.sum() / counts.sum()), "lr": lr} | known
+        per_task = {f"train_loss/{task}": mean for task, mean in zip(self.model.tasks, means, strict=True)}
+        return {"train_loss": float(sums.sum() / counts.sum()), "lr": lr, **per_task}
 
     def _step(self, step: Step, batches: Iterator[Batch], epoch: int, totals: Tensor) -> None:
         """Forward and backward over all parts of a step, then one update. Nothing here waits for the device."""
@@ -190,7 +193,7 @@ class _Run:
         losses: tuple[Tensor, Tensor] = self.loss(logits, target, task)
         return losses
 
-    def validate(self, number: int) -> dict[str, float]:
+    def validate(self, number: int) -> dict[str, float | None]:
         """Loss and AUROC of the validation studies, by the averaged weights where there are any."""
         if self.average is not None:
             self.average.swap()
@@ -245,14 +248,14 @@ class _Run:
             epoch, self.config.epochs, step + 1, self.steps_per_epoch, rate, left,
         )  # fmt: skip
 
-    def checkpoint(self, epoch: int, settings: str, metrics: dict[str, float]) -> Checkpoint:
+    def checkpoint(self, epoch: int, settings: str, metrics: Mapping[str, float | None]) -> Checkpoint:
         """A copy of the trained weights, their average and the optimiser, on the CPU."""
         state: dict[str, Any] = {
             "epoch": epoch,
             "settings": settings,
             "tasks": list(self.model.tasks),
             "start": self.start,
-            "metrics": metrics,
+            "metrics": dict(metrics),
             "best": self.best,
             "turns_without_better": self.turns_without_better,
             "past_losses": self.loss.past,
@@ -304,7 +307,7 @@ def _kept_random_state(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _log_epoch(number: int, n_epochs: int, metrics: dict[str, float]) -> None:
+def _log_epoch(number: int, n_epochs: int, metrics: Mapping[str, float | None]) -> None:
     auroc = metrics.get("validation_auroc")
     logger.info(
         "epoch %d of %d: train loss %.4f, mean validation AUROC %s, %.1f scans per second",

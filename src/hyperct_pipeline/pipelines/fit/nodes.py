@@ -105,9 +105,14 @@ def select_best(
     )
 
 
-def draw_training(training_history: Rows) -> Figure:
-    """Curves of the latest training."""
+def draw_training(training_history: Rows, task_catalogue: TaskCatalogueConfig) -> tuple[Figure, Figure]:
+    """Curves of the latest training: over all tasks, and of each."""
+    from hyperct_pipeline.pipelines.fit.task_curves import task_curves
     from hyperct_pipeline.pipelines.fit.training_curves import training_curves
     from hyperct_pipeline.training.history import best_epoch, current_rows
 
-    return training_curves(current_rows(training_history), best_epoch(training_history))
+    catalogue = load_catalogue(task_catalogue)
+    groups = {task: catalogue.group_of(task) for task in catalogue.ids}
+    names = {task: catalogue.name_of(task) for task in catalogue.ids}
+    rows, best = current_rows(training_history), best_epoch(training_history)
+    return training_curves(rows, best, groups), task_curves(rows, best, groups, names)
