@@ -24,6 +24,7 @@ from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.hooks.broken_yaml import read_parameters
 from hyperct_pipeline.hooks.published_setting import warn_of_departures
+from hyperct_pipeline.hooks.training_node import TRAINING
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, read_sources, valid_sources_part
 from hyperct_pipeline.labels.sources import listed_problems as sources_message
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, read_catalogue, valid_catalogue_part
@@ -38,7 +39,6 @@ T = TypeVar("T")
 _ABSENT = object()
 RUNTIME_REFERENCE = re.compile(r"\$\{runtime_params:\s*([\w.]+)")
 PHANTOM_DEFAULT = re.compile(r"\$\{runtime_params:\s*([\w.]+),\s*\$\{_phantom\}")
-TRAINING_NODE = "fit_hyperct"
 TABLES = "labels"
 LABELS = f"{TABLES}."
 
@@ -69,7 +69,7 @@ class ConfigurationHook:
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
         """Say which keys of a training stand against `model.mode: reference`, before any data is touched."""
-        if self._places is not None and any(node.name == TRAINING_NODE for node in pipeline.nodes):
+        if self._places is not None and any(node.name == TRAINING for node in pipeline.nodes):
             groups = {group: catalog[f"params:{group}"].load() for group in PUBLISHED}
             warn_of_departures(groups, self._places.name_of)
 

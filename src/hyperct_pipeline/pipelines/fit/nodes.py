@@ -36,7 +36,10 @@ def fit_hyperct(
     config: FitConfig,
     checkpoints_done: Mapping[str, SavedCheckpoint],
 ) -> Iterator[tuple[dict[str, Checkpoint], Rows]]:
-    """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings."""
+    """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings.
+
+    On a node of a training that is not node 0: nothing, when the training has ended.
+    """
     from hyperct_pipeline.training.dataset import CTStudies
     from hyperct_pipeline.training.history import (
         backbone_digest_of,
@@ -54,7 +57,8 @@ def fit_hyperct(
     settings = settings_digest(backbone, model, slices, config, digest, tasks, (train, validation), weights)
     resume = checkpoint_to_resume(checkpoints_done, settings)
     # a kill may have come between a checkpoint and its history row
-    yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
+    known = {} if resume is None else {f"epoch_{resume.state['epoch']:03d}": history_row(resume)}
+    yield {}, (known if config.node_rank == 0 else {})
     trim = model.design.slice_layout == "triplets"
     job = Job(
         backbone,
