@@ -13,9 +13,10 @@ from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training import launch, processes, worker
 from hyperct_pipeline.training.dataset import CTStudies
+from hyperct_pipeline.training.divergence import DivergenceError
 from hyperct_pipeline.training.job import Job, read_job, write_job
 from hyperct_pipeline.training.launch import WorkerError, fit_in_processes
-from hyperct_pipeline.training.loop import DivergenceError, fit
+from hyperct_pipeline.training.loop import fit
 from hyperct_pipeline.training.settings import FitConfig
 
 from .conftest import BACKBONE, DIGEST, MODEL, SLICES, TASKS

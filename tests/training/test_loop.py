@@ -13,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from hyperct_pipeline.errors import ConfigError, LeakageError
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.dataset import CTStudies, LabelledStudies
-from hyperct_pipeline.training.loop import DivergenceError, fit, load_trained
+from hyperct_pipeline.training.divergence import DivergenceError
+from hyperct_pipeline.training.loop import fit
 from hyperct_pipeline.training.optimisation import schedule
+from hyperct_pipeline.training.run_state import load_trained
 from hyperct_pipeline.training.settings import FitConfig
 from hyperct_pipeline.volumes.store import VolumeStore
 

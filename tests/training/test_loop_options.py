@@ -12,7 +12,8 @@ import torch
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.dataset import CTStudies
-from hyperct_pipeline.training.loop import Epoch, fit, load_trained
+from hyperct_pipeline.training.loop import Epoch, fit
+from hyperct_pipeline.training.run_state import load_trained
 from hyperct_pipeline.training.settings import FitConfig
 
 from .conftest import BACKBONE, DIGEST, MODEL, SLICES, TASKS

@@ -20,7 +20,8 @@ from hyperct_pipeline.training.dataset import CTStudies
 from hyperct_pipeline.training.device import device_of
 from hyperct_pipeline.training.history import best_epoch, history_row
 from hyperct_pipeline.training.job import Job
-from hyperct_pipeline.training.loop import Epoch, fit, load_trained
+from hyperct_pipeline.training.loop import Epoch, fit
+from hyperct_pipeline.training.run_state import load_trained
 from hyperct_pipeline.training.scoring_cost import flop_per_scan, peak_memory, seconds_per_scan
 from hyperct_pipeline.training.settings import CompareConfig, FitConfig
 from hyperct_pipeline.training.steps import usable_studies

@@ -24,8 +24,9 @@ from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training import worker
 from hyperct_pipeline.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hyperct_pipeline.training.device import device_of
+from hyperct_pipeline.training.divergence import DivergenceError
 from hyperct_pipeline.training.job import Job, write_job
-from hyperct_pipeline.training.loop import DivergenceError, Epoch, fit
+from hyperct_pipeline.training.loop import Epoch, fit
 from hyperct_pipeline.training.settings import FitConfig
 
 logger = logging.getLogger(__name__)

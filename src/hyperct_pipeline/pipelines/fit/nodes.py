@@ -93,7 +93,7 @@ def select_best(
     from hyperct_pipeline.model.hyperct import HyperCT
     from hyperct_pipeline.training.checkpoint import make_package
     from hyperct_pipeline.training.history import best_epoch, refuse_other_training, start_digest
-    from hyperct_pipeline.training.loop import load_trained
+    from hyperct_pipeline.training.run_state import load_trained
 
     catalogue = load_catalogue(task_catalogue)
     best = best_epoch(training_history)
