@@ -56,7 +56,7 @@ def rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 class PublicHyperCT(nn.Module):
-    """The public algorithm on the weights of one of our models; the hypernetwork and the head are shared with it."""
+    """The public algorithm on the weights of one of our models, whose hypernetwork and head's parameters it shares."""
 
     def __init__(self, model: HyperCT) -> None:
         super().__init__()
@@ -67,11 +67,12 @@ class PublicHyperCT(nn.Module):
             for name, linear in block.named_children():
                 if isinstance(linear, nn.Linear):
                     linear.register_forward_hook(self._hook(name, index))
-        self._head_hook = model.head[1].register_forward_hook(self._hook("head", 0))
-
-    def close(self) -> None:
-        """Take the hook off the head, which our model uses, too."""
-        self._head_hook.remove()
+        norm, linear = model.head
+        # a module of its own around the same parameters: a hook on the model's linear would run inside the model, too
+        hooked = nn.Linear(linear.in_features, linear.out_features, device=linear.weight.device)
+        hooked.weight, hooked.bias = linear.weight, linear.bias
+        hooked.register_forward_hook(self._hook("head", 0))
+        self.head = nn.Sequential(norm, hooked)
 
     def _hook(self, site: str, index: int) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -111,6 +112,6 @@ class PublicHyperCT(nn.Module):
         empty = weight.sum(dim=1) == 0
         if empty.any():
             pooled[empty] = features[empty, 0]
-        logits = self.source.head(pooled).squeeze(1)
+        logits = self.head(pooled).squeeze(1)
         self.current = {}
         return logits

@@ -3,15 +3,15 @@
     python benchmarks/training.py                       a small configuration, for a CPU
     python benchmarks/training.py --size base           ViT-B/16, 8 scans x 55 triplets of 144 x 144, rank 16, 25 tasks
 
+What is compared takes turns, and a ratio is the median over the rounds. The floor is the time of the matrix products of
+our step, or of our scoring, run without anything around them.
+
 Needs torch, timm, numpy and safetensors, and this package's training core on the path. Prints one Markdown table and
 writes it as JSON where --json says.
 """
 
 import argparse
 import json
-import tempfile
-import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +19,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from dispatched import WAITING, operations
+from loader import loader_rate, loader_wait, stored_studies
+from matrix_products import MatrixProducts
+from paired_times import PairedTimes, wait
 from public_algorithm import PublicHyperCT
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.model.precision import compute_type, matmul_precision
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig, Precision
-from hyperct_pipeline.training.dataset import CTStudies, LabelledStudies
+from hyperct_pipeline.training.flop_count import matmul_flop
 from hyperct_pipeline.training.optimisation import Optimiser
 from hyperct_pipeline.training.settings import FitConfig
-from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig
-from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
+from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD
 
 N_TASKS = 25
-WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select")
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,6 @@ SIZES = {
         n_triplets=55,
     ),
 }
-
-
-class Operations(TorchDispatchMode):
-    """Counts what is dispatched."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.counts[function._schema.name.split("::")[1]] += 1
-        return function(*args, **(kwargs or {}))
 
 
 class Bench:
@@ -110,15 +98,15 @@ class Bench:
         torch.testing.assert_close(own, expected, atol=1e-4, rtol=1e-4)
         return float((found - expected).abs().max())
 
-    def our_step(self, precision: Precision) -> Callable[[], None]:
-        """One training step of ours."""
-        self.ours.precision = precision
+    def our_step(self, precision: Precision) -> Callable[..., None]:
+        """One training step of ours, on the scans of the bench or on others of the same number."""
         config = FitConfig(lr=1e-9, clip_norm=1.0)
         optimiser = Optimiser(self.ours.trainable_parameters(), config, n_steps=10**6)
 
-        def step() -> None:
+        def step(triplets: Tensor = self.triplets, mask: Tensor = self.mask) -> None:
+            self.ours.precision = precision
             with matmul_precision(precision):
-                loss = binary_cross_entropy_with_logits(self.ours(self.triplets, self.mask, self.task), self.target)
+                loss = binary_cross_entropy_with_logits(self.ours(triplets, mask, self.task), self.target)
                 loss.backward()
             optimiser.step(loss.detach())
 
@@ -156,17 +144,9 @@ class Bench:
 
         return scores
 
-    def seconds(self, function: Callable[[], None]) -> float:
-        """Shortest time of several, after one that warms up."""
-        function()
-        times = []
-        for _ in range(self.repeats):
-            self._wait()
-            started = time.perf_counter()
-            function()
-            self._wait()
-            times.append(time.perf_counter() - started)
-        return min(times)
+    def timed(self, functions: dict[str, Callable[..., None]]) -> PairedTimes:
+        """Functions that take turns."""
+        return PairedTimes(functions, self.repeats, self.device)
 
     def peak_mib(self, function: Callable[[], None]) -> float | None:
         """Peak memory on CUDA."""
@@ -174,110 +154,78 @@ class Bench:
             return None
         torch.cuda.reset_peak_memory_stats(self.device)
         function()
-        self._wait()
+        wait(self.device)
         return torch.cuda.max_memory_allocated(self.device) / 2**20
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def matmul_ceiling(bench: Bench, precision: Precision) -> float:
     """FLOP per second of a large matrix product."""
     side = 8192 if bench.device.type == "cuda" else 1024
     x = torch.ones(side, side, device=bench.device, dtype=compute_type(precision))
-    return 2.0 * side**3 / bench.seconds(lambda: x @ x)
-
-
-def loader_rate(size: Size, seconds: float = 2.0) -> float:
-    """Scans per second that one reading thread delivers from the store."""
-    rng = np.random.default_rng(0)
-    side = size.backbone.img_size[0] + 20
-    with tempfile.TemporaryDirectory() as folder:
-        store = VolumeStore(Path(folder))
-        keys = tuple(f"s{number:02d}" for number in range(8))
-        for key in keys:
-            hu = rng.integers(-1000, 1000, (3 * size.n_triplets, side, side)).astype(np.int16)
-            store.put(key, StoredVolume(hu, np.eye(4), hu.shape, np.arange(len(hu)), "bench"))
-        labels = np.zeros((len(keys), N_TASKS), dtype=np.int8)
-        slices = SliceConfig(crop_yx=size.backbone.img_size, n_triplets=size.n_triplets)
-        studies = CTStudies(store, LabelledStudies(keys, keys, labels), slices, "bench", seed=0)
-        done, started = 0, time.perf_counter()
-        while time.perf_counter() - started < seconds:
-            for batch in studies.batches(range(len(keys)), size.n_scans, epoch=done):
-                done += len(batch.numbers)
-        return done / (time.perf_counter() - started)
-
-
-def flop(function: Callable[[], None]) -> float:
-    """Operations of matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        function()
-    return float(counter.get_total_flops())
-
-
-def operations(function: Callable[[], None]) -> Counter[str]:
-    """What is dispatched, after a first call."""
-    function()
-    with Operations() as seen:
-        function()
-    return seen.counts
+    return 2.0 * side**3 / bench.timed({"product": lambda: x @ x}).median("product")
 
 
 def measured(bench: Bench) -> dict[str, Any]:
     """All figures."""
     cuda = bench.device.type == "cuda"
-    fast: Precision = "bf16" if cuda else "fp32"
-    scoring: Precision = "fp16" if cuda else "fp32"
     results: dict[str, Any] = {"largest difference of logits": bench.refuse_different_logits()}
+    fast: Precision = "bf16" if cuda else "fp32"
     bench.ours.train()
-    step_flop = flop(bench.our_step("fp32"))
-    training = {
+    training: dict[str, Callable[..., None]] = {
         "public, fp32": bench.public_step(False),
-        **({"public, bf16 autocast": bench.public_step(True)} if cuda else {}),
         "ours, fp32": bench.our_step("fp32"),
     }
-    for name, step in training.items():
-        results[f"training step, {name}, s"] = bench.seconds(step)
-        if cuda:
-            results[f"training step, {name}, peak MiB"] = bench.peak_mib(step)
     if cuda:
-        step = bench.our_step("bf16")
-        results["training step, ours, bf16, s"] = bench.seconds(step)
-        results["training step, ours, bf16, peak MiB"] = bench.peak_mib(step)
-    ours = results[f"training step, ours, {fast}, s"]
-    results["training ratio to public, fp32"] = results["training step, public, fp32, s"] / ours
-    if cuda:
-        results["training ratio to public, bf16 autocast"] = results["training step, public, bf16 autocast, s"] / ours
-    results["scans per second, training"] = bench.size.n_scans / ours
-    results["share of the matmul ceiling, training"] = step_flop / ours / matmul_ceiling(bench, fast)
+        training |= {"public, bf16 autocast": bench.public_step(True), "ours, bf16": bench.our_step("bf16")}
+    results |= compared(bench, "training step", training, f"ours, {fast}")
+    results["scans per second, training"] = bench.size.n_scans / results[f"training step, ours, {fast}, s"]
+    size = bench.size
+    with stored_studies(size.n_scans, size.n_triplets, size.backbone.img_size) as studies:
+        n_steps = max(bench.repeats, 5)
+        seconds, share = loader_wait(training[f"ours, {fast}"], studies, size.n_scans, n_steps, bench.device)
+        rate = loader_rate(studies, size.n_scans)
+    results["waiting for the loader per step, s"], results["waiting for the loader, share of the step"] = seconds, share
+    results["loader alone, scans per second"] = rate
+    results["loader rate to step rate"] = rate / results["scans per second, training"]
+    scoring: Precision = "fp16" if cuda else "fp32"
     bench.ours.eval()
-    score_flop = flop(bench.our_scores("fp32"))
-    for name, scores in {
-        "public, fp32": bench.public_scores(False),
-        **({"public, bf16 autocast": bench.public_scores(True)} if cuda else {}),
-        f"ours, {scoring}": bench.our_scores(scoring),
-    }.items():
-        results[f"scores of 25 tasks, {name}, s"] = bench.seconds(scores)
-    ours = results[f"scores of 25 tasks, ours, {scoring}, s"]
-    results["scoring ratio to public, fp32"] = results["scores of 25 tasks, public, fp32, s"] / ours
+    scores = {"public, fp32": bench.public_scores(False), f"ours, {scoring}": bench.our_scores(scoring)}
     if cuda:
-        autocast = results["scores of 25 tasks, public, bf16 autocast, s"]
-        results["scoring ratio to public, bf16 autocast"] = autocast / ours
-    results["share of the matmul ceiling, scoring"] = score_flop / ours / matmul_ceiling(bench, scoring)
-    counted = {
+        scores["public, bf16 autocast"] = bench.public_scores(True)
+    results |= compared(bench, "scores of 25 tasks", scores, f"ours, {scoring}")
+    return results | counted(bench)
+
+
+def compared(bench: Bench, what: str, functions: dict[str, Callable[..., None]], own: str) -> dict[str, Any]:
+    """Seconds of each; ratios of the public ones to `own`, and of `own` to its matrix products alone."""
+    products = MatrixProducts.of(functions[own])
+    times = bench.timed(functions | {"matrix products of ours": products.run})
+    results: dict[str, Any] = {f"{what}, {name}, s": times.median(name) for name in times.seconds}
+    for name, function in functions.items():
+        if name.startswith("public"):
+            results[f"{what}, ratio of {name} to {own}"] = times.ratio(name, own)
+        if bench.device.type == "cuda":
+            results[f"{what}, {name}, peak MiB"] = bench.peak_mib(function)
+    results[f"{what}, ratio of {own} to its matrix products"] = times.ratio(own, "matrix products of ours")
+    flop = matmul_flop(functions[own])
+    precision: Precision = own.removeprefix("ours, ")  # type: ignore[assignment]
+    results[f"{what}, GFLOP, {own}"] = flop / 1e9
+    results[f"{what}, share of the matmul ceiling"] = flop / times.median(own) / matmul_ceiling(bench, precision)
+    return results
+
+
+def counted(bench: Bench) -> dict[str, Any]:
+    """Dispatched operations, and those of them that wait for the device."""
+    results: dict[str, Any] = {}
+    for name, function in {
         "forward and backward, ours": lambda: bench.ours(bench.triplets, bench.mask, bench.task).sum().backward(),
         "forward and backward, public": lambda: bench.public_logits().sum().backward(),
         "scoring, ours": bench.our_scores("fp32"),
         "scoring, public": bench.public_scores(False),
-    }
-    for name, function in counted.items():
+    }.items():
         counts = operations(function)
         results[f"dispatched operations, {name}"] = sum(counts.values())
         results[f"operations that wait for the device, {name}"] = sum(counts[kind] for kind in WAITING)
-    rate = loader_rate(bench.size)
-    results["loader, scans per second"] = rate
-    results["loader rate to step rate"] = rate / results["scans per second, training"]
     return results
 
 
@@ -296,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=tuple(SIZES), default="small")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7, help="rounds in which what is compared takes turns")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

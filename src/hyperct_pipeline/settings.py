@@ -5,7 +5,14 @@ import warnings
 
 from kedro.config import OmegaConfigLoader
 
-from hyperct_pipeline.hooks import ConfigurationHook, FailureMessageHook, OneWriterHook, PreflightHook, TrackingHook
+from hyperct_pipeline.hooks import (
+    ConfigurationHook,
+    FailureMessageHook,
+    OneWriterHook,
+    PreflightHook,
+    TrackingHook,
+    TrainingNodeHook,
+)
 
 # Kedro 1.7 calls what omegaconf has renamed, at every start.
 warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
@@ -14,7 +21,14 @@ warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
 for _name in ("kedro.framework.hooks.manager", "kedro.framework.cli.hooks.manager"):
     logging.getLogger(_name).setLevel(logging.INFO)
 
-HOOKS = (FailureMessageHook(), ConfigurationHook(), PreflightHook(), TrackingHook(), OneWriterHook())
+HOOKS = (
+    FailureMessageHook(),
+    ConfigurationHook(),
+    PreflightHook(),
+    TrainingNodeHook(),
+    TrackingHook(),
+    OneWriterHook(),
+)
 
 # The tracking hook replaces what Kedro's plugins would do; kedro-telemetry comes with kedro and stays silent.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

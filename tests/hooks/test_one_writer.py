@@ -33,12 +33,16 @@ def test_a_second_run_is_refused_until_the_first_ends(tmp_path: Path) -> None:
     second.after_pipeline_run()
 
 
-def test_nodes_of_one_training_share_their_data_root(tmp_path: Path) -> None:
-    first = hook_of(tmp_path)
-    first.before_pipeline_run(shared := DataCatalog({"params:fit": MemoryDataset({"n_nodes": 2})}))
-    hook_of(tmp_path).before_pipeline_run(shared)
+def test_further_nodes_of_a_training_need_no_lock(tmp_path: Path) -> None:
+    def node(rank: int) -> DataCatalog:
+        return DataCatalog({"params:fit": MemoryDataset({"n_nodes": 2, "node_rank": rank})})
+
+    first, second = hook_of(tmp_path), hook_of(tmp_path)
+    first.before_pipeline_run(node(0))
+    second.before_pipeline_run(node(1))
+    second.after_pipeline_run()
     with pytest.raises(ConfigError, match="Another run is writing"):
-        hook_of(tmp_path).before_pipeline_run(DataCatalog({"params:fit": MemoryDataset({"n_nodes": 1})}))
+        hook_of(tmp_path).before_pipeline_run(node(0))
     first.after_pipeline_run()
 
 

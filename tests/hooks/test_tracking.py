@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from hyperct_pipeline.hooks import tracked_data
 from hyperct_pipeline.hooks.tracked_data import TrackedRun, flat_parameters
 from hyperct_pipeline.hooks.tracking import TrackingHook, reachable
 
@@ -104,6 +105,30 @@ def test_a_document_of_the_model_is_put_beside_its_weights(tmp_path: Path, monke
     assert "calibration.json" in {item.path for item in client.list_logged_model_artifacts(model.model_id)}
     run.log("calibration", entry, {"split_digest": "other"})  # without a model there is nothing to add to
     assert client.get_model_version("hyperct", link["version"]).tags == {"calibration.split_digest": "abc"}
+
+
+def test_the_same_weights_are_registered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+    def save(target: Path, folder: Path, package: Any) -> None:
+        target.mkdir()
+        (target / "MLmodel").write_text(package.model_id)
+
+    monkeypatch.setattr(tracked_data, "_save_pyfunc", save)
+    client, links, runs = mlflow.MlflowClient(), [], []
+    for weights in ("aaaa", "aaaa", "bbbb", "aaaa"):  # the last one is not the latest version any more
+        run = TrackedRun.create("e", tmp_path, {"pipeline": "fit"}, {})
+        links.append(run.log_model(tmp_path, SimpleNamespace(model_id=weights, tasks=("a",))))
+        run.log("history", {"kind": "history"}, {"epoch_001": {"loss": 0.5}})
+        run.end("FINISHED")
+        runs.append(run.run_id)
+    assert [link["version"] for link in links] == ["1", "1", "2", "3"]
+    assert links[1] == links[0] and [link["run_id"] for link in links] == [runs[0], runs[0], runs[2], runs[3]]
+    versions = client.search_model_versions("name = 'hyperct'")
+    assert {v.version: v.tags["weights.digest"] for v in versions} == {1: "aaaa", 2: "bbbb", 3: "aaaa"}
+    assert {v.tags["model.id"] for v in versions} == {link["model_id"] for link in links}
+    (used,) = client.get_run(runs[1]).inputs.model_inputs
+    assert used.model_id == links[0]["model_id"]
 
 
 def test_tags_name_neither_user_nor_path(hook: TrackingHook, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT, HyperCTConfig
+from hyperct_pipeline.model.image_layout import images_of
 from hyperct_pipeline.training.dataset import Normalisation
 from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig, hu_triplets, triplets
 
@@ -181,17 +182,17 @@ def test_the_reference_layout_scores_a_scan_alike_by_every_way(golden: Golden) -
     torch.testing.assert_close(model.logits_all_tasks(golden.triplets(), mask, [0])[:, 0], one_by_one)
 
 
-def test_padded_scans_in_the_reference_layout(golden: Golden) -> None:
+def test_padded_scans_in_the_reference_layout() -> None:
     """Padding is 0 in [0, 1], so air in HU, before planes are viewed as images; against a plain loop over planes."""
-    slices, model = SliceConfig(crop_yx=(48, 48), n_triplets=5, layout="reference"), golden.model("reference")
+    slices = SliceConfig(crop_yx=(48, 48), n_triplets=5, layout="reference")
     hu = np.random.default_rng(0).integers(-1000, 1001, (9, 48, 48)).astype(np.int16)  # 3 triplets of 5
     window, mask = hu_triplets(hu, slices, None)
     planes = [hu[3 * image + channel].T if image < 3 else np.full((48, 48), -1000) for channel in range(3)
               for image in range(5)]  # fmt: skip
     unit = (np.stack(planes).reshape(5, 3, 48, 48) + 1000.0) / 2000.0
     expected = torch.from_numpy((unit - IMAGENET_MEAN[:, None, None]) / IMAGENET_STD[:, None, None]).float()
-    found = model._images(Normalisation(slices)(torch.from_numpy(window)[None]))
+    found = images_of(Normalisation(slices)(torch.from_numpy(window)[None]), "reference")
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     images, seen = triplets(hu, slices, None)
-    torch.testing.assert_close(model._images(torch.from_numpy(images)[None]), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(images_of(torch.from_numpy(images)[None], "reference"), expected, atol=1e-5, rtol=0)
     assert mask.tolist() == seen.tolist() == [True] * 3 + [False] * 2

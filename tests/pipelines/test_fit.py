@@ -126,7 +126,8 @@ def test_from_index_to_package(index: pd.DataFrame, store: VolumeStore, catalogu
     weights = checkpoints[best]().weights
     assert all(np.array_equal(weights[k].numpy(), v.detach().numpy()) for k, v in package.model.named_parameters()
                if v.requires_grad)  # fmt: skip
-    assert isinstance(draw_training(history), Figure)
+    assert {f"validation_auroc/{task}" for task in TASKS} < history["epoch_001"].keys()
+    assert all(isinstance(figure, Figure) for figure in draw_training(history, catalogue))
 
 
 def test_second_run_trains_nothing_and_a_changed_setting_begins_anew(

@@ -118,7 +118,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
         "params:task_catalogue": CATALOGUE,
         "params:report": ReportConfig(),
     }
-    pictures = ("label_prevalence", "training_curves", "auroc_figure", "calibration_figure")
+    pictures = ("label_prevalence", "training_curves", "task_curves", "auroc_figure", "calibration_figure")
     inputs |= dict.fromkeys((*pictures, "lora_pca_figure", "saliency_overview"), PNG)
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     html = SequentialRunner().run(create_pipeline(), catalog)["report_html"].load()
@@ -132,7 +132,7 @@ def test_one_page_from_what_lies_on_disk() -> None:
     assert "no known label" in html
     assert html.count("flat: the prevalence for everybody") == len(tasks)
     assert "run-5" in html and "The predictions hold one model" in html
-    assert html.count("<img ") == 7
+    assert html.count("<img ") == 8
 
 
 @pytest.mark.parametrize("env", ["base", "paper"])

@@ -8,7 +8,8 @@ import pytest
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.metrics.discrimination import auroc
-from hyperct_pipeline.training.comparison import comparison_rows, made_before, record_of, runs_of
+from hyperct_pipeline.training.comparison import made_before, record_of, runs_of
+from hyperct_pipeline.training.comparison_table import comparison_rows
 from hyperct_pipeline.training.dataset import CTStudies
 from hyperct_pipeline.training.job import Job
 from hyperct_pipeline.training.settings import CompareConfig, FitConfig
@@ -117,11 +118,3 @@ def test_a_run_is_repeated_under_another_time_limit(
     assert made_before(record, "s", now) == same
     assert not made_before(record, "other", now)
     assert not made_before({}, "s", now)
-
-
-def test_a_group_without_labels_is_undefined() -> None:
-    labels = np.full((4, 3), -1, dtype=np.int8)
-    record = {"method": "hyperct", "logits": np.zeros((4, 3)).tolist(), "trainable_parameters": 1}
-    compare = CompareConfig(methods=("hyperct",), seeds=(0,), bootstrap_draws=5)
-    rows = comparison_rows([record], TASKS, GROUPS, labels, ["a", "b", "c", "d"], compare)
-    assert all(row["auroc"] is None and row["n_tasks"] == 0 for row in rows)

@@ -11,11 +11,12 @@ import torch
 from hyperct_pipeline.errors import ConfigError, HyperctError, LeakageError, StoreError
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
-from hyperct_pipeline.training import launch, worker
+from hyperct_pipeline.training import launch, processes, worker
 from hyperct_pipeline.training.dataset import CTStudies
+from hyperct_pipeline.training.divergence import DivergenceError
 from hyperct_pipeline.training.job import Job, read_job, write_job
 from hyperct_pipeline.training.launch import WorkerError, fit_in_processes
-from hyperct_pipeline.training.loop import DivergenceError, fit
+from hyperct_pipeline.training.loop import fit
 from hyperct_pipeline.training.settings import FitConfig
 
 from .conftest import BACKBONE, DIGEST, MODEL, SLICES, TASKS
@@ -76,6 +77,36 @@ def test_an_error_of_a_worker_keeps_its_kind(
     with pytest.raises(expected, match="what and where") as caught:
         launch._refuse_failure(tmp_path, 1)
     assert caught.type is expected
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (("digest", 2), None),
+        (("other", 2), r"different settings or data \(digests \['digest', 'other'\]\)"),
+        (("digest", 0), r"after different epochs \(\[2, 0\]\)"),
+    ],
+)
+def test_nodes_that_train_something_else_are_refused(
+    monkeypatch: pytest.MonkeyPatch, other: tuple[str, int], message: str | None
+) -> None:
+    def gather(found: list[tuple[str, int]], own: tuple[str, int]) -> None:
+        found[:] = [own, other]
+
+    processes.refuse_different("digest", 2)  # alone there is nobody to differ from
+    monkeypatch.setattr(processes, "n_processes", lambda: 2)
+    monkeypatch.setattr(processes.dist, "all_gather_object", gather)
+    if message is None:
+        processes.refuse_different("digest", 2)
+        return
+    with pytest.raises(ConfigError, match=message):
+        processes.refuse_different("digest", 2)
+
+
+def test_the_agent_is_told_the_rank_of_its_node(train: CTStudies, validation: CTStudies, tmp_path: Path) -> None:
+    config = replace(FIT, n_nodes=3, node_rank=2, rendezvous="node0:29500")
+    command = launch._command(job_of(train, validation, config), tmp_path)
+    assert {"--rdzv-backend=static", "--rdzv-endpoint=node0:29500", "--node-rank=2", "--nnodes=3"} < set(command)
 
 
 def test_more_processes_than_gpus(train: CTStudies, validation: CTStudies, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,9 @@ def test_average_follows_its_formula_and_swaps_back() -> None:
         ({"micro_batch_size": 0}, "micro_batch_size"),
         ({"n_processes": 2, "device": "cuda:1"}, "n_processes is 2 and fit.n_nodes is 1.*say cuda"),
         ({"n_nodes": 2}, "rendezvous"),
+        ({"n_nodes": 2, "rendezvous": "node0"}, "host:port of node 0, found 'node0'"),
+        ({"n_nodes": 2, "node_rank": 2, "rendezvous": "node0:1"}, r"node_rank must lie in \[0, 2\).*found 2"),
+        ({"node_rank": 1}, r"node_rank must lie in \[0, 1\)"),
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object], message: str) -> None:

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.dataset import CTStudies
-from hyperct_pipeline.training.loop import _Run
+from hyperct_pipeline.training.run import TrainingRun
 from hyperct_pipeline.training.settings import FitConfig
 from hyperct_pipeline.training.steps import steps_of_epoch, usable_studies
 
@@ -36,7 +36,7 @@ class Operations(TorchDispatchMode):
 
 
 def operations_of_a_step(model: HyperCT, train: CTStudies, validation: CTStudies, config: FitConfig) -> Counter[str]:
-    run = _Run(model, train, validation, config)
+    run = TrainingRun(model, train, validation, config)
     step = next(steps_of_epoch(train.studies, config, 1, run.micro_batch_size, 0, 1, False))
     batches = list(train.chunks([part.numbers for part in step.parts], 1))
     totals = torch.zeros(2, len(model.tasks))

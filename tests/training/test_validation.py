@@ -27,10 +27,10 @@ def test_loss_and_auroc_equal_scikit_learn() -> None:
     assert metrics["validation_tasks"] == 2
 
 
-def test_undefined_tasks_are_absent() -> None:
+def test_undefined_tasks_are_none() -> None:
     metrics = validation_metrics(LABELS, LOGITS, "abcd", min_class_count=1)
-    assert "validation_auroc/b" not in metrics  # one class
-    assert "validation_auroc/d" not in metrics  # unknown throughout
+    assert metrics["validation_auroc/b"] is None  # one class
+    assert metrics["validation_auroc/d"] is None  # unknown throughout
 
 
 @pytest.mark.parametrize(("least", "tasks"), [(3, 2), (4, 1), (5, 1), (6, 0)])
@@ -46,7 +46,10 @@ def test_huge_logits_do_not_overflow() -> None:
 
 
 def test_nothing_known() -> None:
-    assert validation_metrics(np.full((2, 1), -1, dtype=np.int8), np.zeros((2, 1)), "a", 1) == {"validation_tasks": 0.0}
+    assert validation_metrics(np.full((2, 1), -1, dtype=np.int8), np.zeros((2, 1)), "a", 1) == {
+        "validation_auroc/a": None,
+        "validation_tasks": 0.0,
+    }
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

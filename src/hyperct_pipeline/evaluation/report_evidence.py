@@ -72,6 +72,7 @@ class Pictures:
 
     label_prevalence: bytes
     training_curves: bytes
+    task_curves: bytes
     auroc: bytes
     calibration: bytes
     decision_curves: Mapping[str, bytes]  # cohort -> figure

@@ -5,5 +5,13 @@ from hyperct_pipeline.hooks.failure_message import FailureMessageHook
 from hyperct_pipeline.hooks.one_writer import OneWriterHook
 from hyperct_pipeline.hooks.preflight import PreflightHook
 from hyperct_pipeline.hooks.tracking import TrackingHook
+from hyperct_pipeline.hooks.training_node import TrainingNodeHook
 
-__all__ = ["ConfigurationHook", "FailureMessageHook", "OneWriterHook", "PreflightHook", "TrackingHook"]
+__all__ = [
+    "ConfigurationHook",
+    "FailureMessageHook",
+    "OneWriterHook",
+    "PreflightHook",
+    "TrackingHook",
+    "TrainingNodeHook",
+]

@@ -15,18 +15,23 @@ import yaml
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
 from kedro.validation.type_extractor import TypeExtractor
 from pydantic import TypeAdapter, ValidationError
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.evaluation.examples import ExplainConfig
 from hyperct_pipeline.hooks.broken_yaml import read_parameters
+from hyperct_pipeline.hooks.published_setting import warn_of_departures
+from hyperct_pipeline.hooks.training_node import TRAINING
 from hyperct_pipeline.labels.sources import LabelSourcesConfig, read_sources, valid_sources_part
 from hyperct_pipeline.labels.sources import listed_problems as sources_message
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, read_catalogue, valid_catalogue_part
 from hyperct_pipeline.labels.tasks import listed_problems as tasks_message
 from hyperct_pipeline.labels.valid_part import ValidPart
 from hyperct_pipeline.model.settings import BackboneConfig, HyperCTConfig
+from hyperct_pipeline.training.published_setting import PUBLISHED
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig, check_slices_fit
 from hyperct_pipeline.volumes.slices import SliceConfig
 
@@ -39,7 +44,10 @@ LABELS = f"{TABLES}."
 
 
 class ConfigurationHook:
-    """Replaces the raw parameters by checked ones, or stops the run."""
+    """Replaces the raw parameters by checked ones, or stops the run; warns where a training is half as published."""
+
+    def __init__(self) -> None:
+        self._places: ParameterPlaces | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -56,6 +64,14 @@ class ConfigurationHook:
         raw = read_parameters(loader, places.folders)
         loader["parameters"] = checked_parameters(raw, types, places)
         loader.runtime_params = without_phantom(paths, places)
+        self._places = places
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
+        """Say which keys of a training stand against `model.mode: reference`, before any data is touched."""
+        if self._places is not None and any(node.name == TRAINING for node in pipeline.nodes):
+            groups = {group: catalog[f"params:{group}"].load() for group in PUBLISHED}
+            warn_of_departures(groups, self._places.name_of)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.hooks.training_node import node_rank
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +33,13 @@ class OneWriterHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
-        """Take the lock.
+        """Take the lock; a node of a training that is not node 0 writes nothing and needs none.
 
         Raises:
             ConfigError: another run has it, or nothing can be written there.
         """
-        if self._data_root is None:
-            return
-        try:
+        if self._data_root is not None and node_rank(catalog) == 0:
             self._lock = locked(self._data_root)
-        except BusyError:
-            if not _trains_on_several_nodes(catalog):
-                raise
-            logger.info("Another node of this training holds the lock of data_root.")
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
@@ -62,30 +57,18 @@ class OneWriterHook:
             lock.release()
 
 
-class BusyError(ConfigError):
-    """Another run is writing to the data_root."""
-
-
-def _trains_on_several_nodes(catalog: CatalogProtocol[Any, Any]) -> bool:
-    """Whether `fit` is told to share a training with other nodes, each of which starts the same command."""
-    parameters = catalog.get("params:fit")
-    fit = parameters.load() if parameters is not None else {}
-    return int((fit if isinstance(fit, dict) else vars(fit)).get("n_nodes", 1)) > 1
-
-
 def locked(data_root: Path) -> FileLock | None:
     """The lock of a folder, taken; None where its file system has no locks.
 
     Raises:
-        BusyError: another run holds it.
-        ConfigError: nothing can be written there.
+        ConfigError: another run holds it, or nothing can be written there.
     """
     try:
         data_root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(data_root / LOCK_NAME)
         lock.acquire(blocking=False)
     except Timeout:
-        raise BusyError(
+        raise ConfigError(
             "Another run is writing to this data_root. Wait for its end, or name another folder with "
             "--params=data_root=PATH."
         ) from None

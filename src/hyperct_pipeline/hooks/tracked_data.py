@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -20,7 +21,11 @@ from filelock import FileLock
 
 from hyperct_pipeline.harmless_csv import harmless
 
+logger = logging.getLogger(__name__)
+
 REGISTERED_MODEL = "hyperct"
+WEIGHTS_TAG = "weights.digest"  # of a model version: digest of all weights, by which it is known again
+MODEL_TAG = "model.id"  # of a run and of a model version: the logged model that it uses; a version itself does not say
 # Groups that are whole documents; they are logged as a file, not as hundreds of parameters.
 DOCUMENTS = ("task_catalogue", "label_sources")
 # Parameters that may name a file; a path names people and machines, so only its last part is logged.
@@ -66,7 +71,7 @@ class TrackedRun:
             tags |= {
                 "mlflow.parentRunId": link["run_id"],
                 "model.version": link["version"],
-                "model.id": link["model_id"],
+                MODEL_TAG: link["model_id"],
             }
         run = client.create_run(experiment_id, tags=tags, run_name=tags["pipeline"])
         if link:
@@ -158,6 +163,9 @@ class TrackedRun:
     def log_model(self, folder: Path, package: Any) -> dict[str, str]:
         """Log and register the package as a pyfunc whose code is `scoring_model.py`.
 
+        Where the latest version has these weights already, as after a `fit` that found nothing left to train, there is
+        no new one: the run is linked to that version.
+
         Args:
             folder: the saved package (safetensors + JSON).
             package: the same in memory, for the signature.
@@ -165,9 +173,18 @@ class TrackedRun:
         Returns:
             {run_id, model_id, version} to find the training run from the weights.
         """
-        from mlflow.entities import LoggedModelOutput
+        from mlflow.entities import LoggedModelInput, LoggedModelOutput
 
         client = self._client
+        if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
+            client.create_registered_model(REGISTERED_MODEL)
+        latest = self._latest_version()
+        if latest is not None and latest.tags.get(WEIGHTS_TAG) == package.model_id:
+            logger.info("these weights are version %s of %s already", latest.version, REGISTERED_MODEL)
+            model_id = latest.tags[MODEL_TAG]
+            self._link = {"run_id": latest.run_id, "model_id": model_id, "version": str(latest.version)}
+            client.log_inputs(self.run_id, models=[LoggedModelInput(model_id)])
+            return self._link
         with tempfile.TemporaryDirectory() as temporary:
             model = Path(temporary) / "model"
             _save_pyfunc(model, folder, package)
@@ -176,13 +193,22 @@ class TrackedRun:
             client.log_model_artifacts(logged.model_id, str(model))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        if not client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
-            client.create_registered_model(REGISTERED_MODEL)
         version = client.create_model_version(
-            REGISTERED_MODEL, f"models:/{logged.model_id}", self.run_id, model_id=logged.model_id
+            REGISTERED_MODEL,
+            f"models:/{logged.model_id}",
+            self.run_id,
+            tags={WEIGHTS_TAG: package.model_id, MODEL_TAG: logged.model_id},
+            model_id=logged.model_id,
         )
         self._link = {"run_id": self.run_id, "model_id": logged.model_id, "version": str(version.version)}
         return self._link
+
+    def _latest_version(self) -> Any:
+        """The newest version of the registered model, or None."""
+        versions = self._client.search_model_versions(
+            f"name = '{REGISTERED_MODEL}'", max_results=1, order_by=["version_number DESC"]
+        )
+        return versions[0] if versions else None
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""

@@ -30,6 +30,7 @@ from kedro.pipeline import Pipeline
 from hyperct_pipeline import __version__
 from hyperct_pipeline.atomic_file import replacing
 from hyperct_pipeline.hooks.tracked_data import TrackedRun
+from hyperct_pipeline.hooks.training_node import rank_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ class TrackingHook:
     ) -> None:
         """Open the run, with the parameters that this pipeline reads and a link to the model it evaluates."""
         self._catalog = catalog
+        if rank_of(self._parameters.get("fit", {})):  # node 0 of the training has the run
+            return
         uri = os.environ["MLFLOW_TRACKING_URI"]
         if not reachable(uri):
             logger.warning("MLflow does not answer within %d s: this run is not tracked.", CONNECT_TIMEOUT_S)

@@ -8,41 +8,21 @@ Shape letters: B scans, N triplets per scan, H and W pixels, K tasks, M pairs of
 blocks, r rank, T tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from hyperct_pipeline.model import pair_forward
+from hyperct_pipeline.model.adapted_backbone import AdaptedBackbone
 from hyperct_pipeline.model.adapter_table import AdapterTable
-from hyperct_pipeline.model.backbone import patch_grid
-from hyperct_pipeline.model.blocks import (
-    Backbone,
-    Linear,
-    adaptable_blocks,
-    attend,
-    embed,
-    finish_block,
-    run_block,
-    site_linears,
-    site_shapes,
-)
-from hyperct_pipeline.model.compiled_blocks import CompiledBlocks
+from hyperct_pipeline.model.blocks import Backbone
 from hyperct_pipeline.model.heads import AttentionHead, MeanHead
 from hyperct_pipeline.model.hypernetwork import CoreHypernetwork, Hypernetwork
-from hyperct_pipeline.model.lora import (
-    Adapters,
-    LowRankLinears,
-    SharedProducts,
-    check_adapters,
-    run_adapted_block,
-)
 from hyperct_pipeline.model.precision import compute_type
 from hyperct_pipeline.model.settings import HyperCTConfig, Precision
 from hyperct_pipeline.model.task_scorer import TaskScorer
-from hyperct_pipeline.model.task_weights import BackboneLinears, ResidentWeights, shared_products
-from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD
+from hyperct_pipeline.model.task_weights import ResidentWeights
 
 __all__ = ["AllAdapters", "HyperCT", "HyperCTConfig"]
 
@@ -50,34 +30,19 @@ AllAdapters = dict[str, tuple[Tensor, Tensor]]
 """Per adapted site A (K, L, r, n_in) and B (K, L, n_out, r)."""
 
 
-class HyperCT(nn.Module):
+class HyperCT(AdaptedBackbone):
     """One logit per scan and task.
 
     Args:
         backbone: frozen timm ViT; its parameters stay without gradient, except under `hard_sharing`.
         tasks: task ids, in the order of the task index.
         config: method, sizes and starting values.
-
-    Attributes:
-        precision: what `forward` computes matrix products in.
-        checkpointing: recompute each block in the backward pass instead of keeping its activations.
     """
 
     def __init__(self, backbone: Backbone, tasks: Sequence[str], config: HyperCTConfig) -> None:
-        super().__init__()
-        self.tasks, self.config, self.design = tuple(tasks), config, config.design
-        self.precision: Precision = "fp32"
-        self.checkpointing = False
-        self.backbone = backbone.eval().requires_grad_(self.design.trains_backbone)
-        self.blocks = adaptable_blocks(backbone)
-        self.first = len(self.blocks) if self.design.generator == "none" else config.adapt_from_block
-        if self.first >= len(self.blocks) and self.design.generator != "none":
-            raise ValueError(f"model.adapt_from_block is {self.first}, but the backbone has {len(self.blocks)} blocks")
-        self._run_adapted: Callable[..., Tensor] = run_adapted_block
-        self._backbone_linears = BackboneLinears(backbone, self.blocks, frozen=not self.design.trains_backbone)
+        super().__init__(backbone, config)
+        self.tasks = tuple(tasks)
         self._resident = ResidentWeights()
-        shapes = site_shapes(self.blocks[0])
-        self.shapes = {site: shapes[site] for site in config.ordered_sites}
         with torch.random.fork_rng(devices=[]):  # layers draw from the global generator when built
             self.hypernetwork = self._new_hypernetwork()
             self.table = self._new_table()
@@ -121,48 +86,9 @@ class HyperCT(nn.Module):
             self.table.initialise(generator)
         self.head.initialise(generator)
 
-    @property
-    def scale(self) -> float:
-        """s in y = W x + s B A x."""
-        return self.config.scale
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.backbone.parameters()).device
-
-    @property
-    def n_adapted_blocks(self) -> int:
-        """L, the blocks that have adapters: the last ones."""
-        return len(self.blocks) - self.first
-
-    @property
-    def grid_hw(self) -> tuple[int, int]:
-        """Patches (rows, columns) of one image."""
-        return patch_grid(self.backbone)
-
-    @property
-    def n_prefix_tokens(self) -> int:
-        """CLS and register tokens, which come before the patches."""
-        return int(self.backbone.num_prefix_tokens)
-
-    def adapted_linears(self) -> list[dict[str, Linear]]:
-        """The fp32 linears of each adapted block, by site."""
-        return [site_linears(block) for block in self.blocks[self.first :]]
-
-    def train(self, mode: bool = True) -> "HyperCT":
-        """Training mode for everything but the backbone, whose layers behave the same in both."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
-
     def forget_weights(self) -> None:
         """Drop merged weights that are kept for scoring."""
         self._resident.forget()
-
-    def compile_blocks(self, backend: str = "inductor") -> None:
-        """Run adapted blocks through torch.compile, without graph breaks."""
-        self._run_adapted = CompiledBlocks(backend)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that is learned, by name: hypernetwork or table, task embeddings, head."""
@@ -224,22 +150,9 @@ class HyperCT(nn.Module):
         """
         if torch.is_grad_enabled():
             self._resident.forget()
-        tokens, rope = self.before_adapters(triplets)
         if not self.design.task_specific:
-            return self.logits_of_features(self.common_features(tokens, rope, len(mask)), mask, task_index, scan_index)
-        task_index, adapters_of = self._pair_adapters(task_index, distinct)
-        scan_index = None if scan_index is None else scan_index.to(self.device, non_blocking=True)
-        linears, last = self.linears(compute_type(self.precision)), len(self.blocks) - 1
-        begin = self.first
-        if scan_index is not None and len(scan_index) > len(triplets):
-            tokens = self._first_adapted(tokens, rope, mask, linears[begin], adapters_of(begin), scan_index)
-            begin += 1
-        elif scan_index is not None:
-            tokens = _pairs(tokens, mask, scan_index)
-        for index in range(begin, len(self.blocks)):
-            tokens = self._adapted(index, tokens, rope, linears[index], adapters_of(index), index == last)
-        mask = mask if scan_index is None else mask[scan_index]
-        return _of_task(self.head.scores(self.cls_features(tokens, len(mask)), mask), task_index)
+            return self.logits_of_features(self.features(triplets), mask, task_index, scan_index)
+        return pair_forward.pair_logits(self, triplets, mask, task_index, scan_index, distinct)
 
     @torch.no_grad()
     def logits_all_tasks(
@@ -261,22 +174,7 @@ class HyperCT(nn.Module):
         x is a leaf that requires a gradient, so Grad-CAM is the gradient of a logit with respect to x. The rest of
         the model is left without gradients. Images of a scan lie next to each other in x.
         """
-        blocks, last = self.blocks, len(self.blocks) - 1
-        linears = self.linears(torch.float32)
-        with torch.no_grad():
-            tokens, rope = embed(self.backbone, self._images(triplets))
-            task_index, adapters_of = self._pair_adapters(task_index)
-            for index in range(last):
-                update = LowRankLinears(linears[index], adapters_of(index), self.scale)
-                tokens = run_block(blocks[index], tokens, rope, update)
-            normed = blocks[-1].norm1(tokens)
-        with torch.enable_grad():
-            normed = normed.detach().requires_grad_()
-            update = LowRankLinears(linears[last], adapters_of(last), self.scale)
-            attended = attend(blocks[-1], normed, rope, update, cls_only=True)
-            tokens = finish_block(blocks[-1], tokens[:, :1], attended, update)
-            scores = self.head.scores(self.cls_features(tokens, len(mask)), mask)
-            return normed, _of_task(scores, task_index)
+        return pair_forward.last_block_input(self, triplets, mask, task_index)
 
     def features(self, triplets: Tensor) -> Tensor:
         """CLS tokens (B, N, D) of methods whose tasks share the backbone's output."""
@@ -292,109 +190,15 @@ class HyperCT(nn.Module):
         scores = self.head.scores(features, mask)
         if scan_index is not None:
             scores = scores[scan_index.to(self.device, non_blocking=True)]
-        return _of_task(scores, task_index.to(self.device, non_blocking=True))
-
-    def before_adapters(self, triplets: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor | None]:
-        """Tokens (B * N, T, D) before the first adapted block, and the rotary embedding; the CLS token at the end."""
-        tokens, rope = embed(self.backbone, self._images(triplets))
-        linears, last = self.linears(dtype or compute_type(self.precision)), len(self.blocks) - 1
-        for index in range(self.first):
-            tokens = self._adapted(index, tokens, rope, linears[index], {}, index == last)
-        return tokens, rope
+        return pair_forward.of_task(scores, task_index.to(self.device, non_blocking=True))
 
     def common_features(
         self, tokens: Tensor, rope: Tensor | None, n_scans: int, dtype: torch.dtype | None = None
     ) -> Tensor:
         """CLS tokens (B, N, D) where all tasks share one adapter or none."""
-        linears, last = self.linears(dtype or compute_type(self.precision)), len(self.blocks) - 1
+        linears = self.linears(dtype or compute_type(self.precision))
         generated = self.adapters(torch.zeros(1, dtype=torch.long, device=self.device)) if self.table else {}
         for index in range(self.first, len(self.blocks)):
             own = {site: (a[:, index - self.first], b[:, index - self.first]) for site, (a, b) in generated.items()}
-            tokens = self._adapted(index, tokens, rope, linears[index], own, index == last)
+            tokens = self.run_adapted(index, tokens, rope, linears[index], own)
         return self.cls_features(tokens, n_scans)
-
-    def _adapted(
-        self, index: int, tokens: Tensor, rope: Tensor | None, linears: dict[str, Linear], own: Adapters, last: bool
-    ) -> Tensor:
-        arguments = (self.blocks[index], tokens, rope, linears, own, self.scale, last)
-        if self.checkpointing and torch.is_grad_enabled():
-            output: Tensor = checkpoint(self._run_adapted, *arguments, use_reentrant=False)
-            return output
-        return self._run_adapted(*arguments)
-
-    def _first_adapted(
-        self, tokens: Tensor, rope: Tensor | None, mask: Tensor, linears: dict[str, Linear], own: Adapters,
-        scan_index: Tensor,
-    ) -> Tensor:  # fmt: skip
-        """The first adapted block, from scans (B * N, T, D) to pairs (M * N, T, D)."""
-        block, cls_only = self.blocks[self.first], self.first == len(self.blocks) - 1
-        rest = LowRankLinears(linears, own, self.scale)
-        normed = block.norm1(tokens).to(rest.dtype)
-        products = {s: _pairs(y, mask, scan_index) for s, y in shared_products(linears, normed, cls_only).items()}
-        linear = SharedProducts(rest, products, {s: own[s] for s in products if s in own}, self.scale)
-        attended = attend(block, _pairs(normed, mask, scan_index), rope, linear, cls_only)
-        tokens = _pairs(tokens[:, :1] if cls_only else tokens, mask, scan_index)
-        return finish_block(block, tokens, attended, linear)
-
-    def _pair_adapters(
-        self, task_index: Tensor, distinct: Tensor | None = None
-    ) -> tuple[Tensor, Callable[[int], Adapters]]:
-        """Task numbers on the device, and for each block the adapters of every pair, generated once per task."""
-        if task_index.device.type == "cpu":  # on the host, so that the device is not waited for
-            numbers = np.unique(task_index.numpy()) if distinct is None else distinct.numpy()
-            unique, position = torch.from_numpy(numbers), torch.from_numpy(np.searchsorted(numbers, task_index.numpy()))
-        else:
-            unique, position = torch.unique(task_index, return_inverse=True)
-        unique, position, task_index = (
-            part.to(self.device, non_blocking=True) for part in (unique, position, task_index)
-        )
-        stacks = {
-            site: (a.index_select(0, position).unbind(1), b.index_select(0, position).unbind(1))
-            for site, (a, b) in self.adapters(unique).items()
-        }
-        skipped = 0 if self.design.generator == "none" else self.first
-
-        def adapters_of(index: int) -> Adapters:
-            if index < skipped:
-                return {}
-            adapters = {site: (a[index - skipped], b[index - skipped]) for site, (a, b) in stacks.items()}
-            check_adapters(adapters, self.shapes, index)
-            return adapters
-
-        return task_index, adapters_of
-
-    def linears(self, dtype: torch.dtype) -> list[dict[str, Linear]]:
-        """The backbone's linears in a type, block after block."""
-        return self._backbone_linears.of(dtype)
-
-    def cls_features(self, tokens: Tensor, n_scans: int) -> Tensor:
-        """CLS tokens (B, N, D) after the final norm, from (B * N, T, D)."""
-        normed: Tensor = self.backbone.norm(tokens[:, 0])
-        return normed.view(n_scans, -1, normed.shape[-1])
-
-    def _images(self, triplets: Tensor) -> Tensor:
-        """All triplets of all scans as one batch of images (B * N, 3, H, W).
-
-        The reference layout repeats what the public code does: its input (B, 3, N, H, W) is viewed as
-        (B * N, 3, H, W), so image j holds the channel-major planes 3j to 3j + 2 instead of neighbouring slices,
-        and only then are the channels normalised.
-        """
-        n_scans, n_images, *shape = triplets.shape
-        if self.design.slice_layout == "triplets":
-            return triplets.flatten(0, 1)
-        mean = torch.as_tensor(IMAGENET_MEAN, device=triplets.device)[:, None, None]
-        std = torch.as_tensor(IMAGENET_STD, device=triplets.device)[:, None, None]
-        planes = (triplets * std + mean).transpose(1, 2).reshape(n_scans * n_images, *shape)
-        return (planes - mean) / std
-
-
-def _pairs(x: Tensor, mask: Tensor, scan_index: Tensor) -> Tensor:
-    """Rows of scans (B * N, ...) repeated for pairs of scan and task (M * N, ...)."""
-    return x.view(*mask.shape, *x.shape[1:])[scan_index].flatten(0, 1)
-
-
-def _of_task(scores: Tensor, task_index: Tensor) -> Tensor:
-    """Logits (M,) from (M, 1) of one logit for all tasks, or from (M, K)."""
-    if scores.shape[1] == 1:
-        return scores.squeeze(1)
-    return scores.gather(1, task_index[:, None]).squeeze(1)

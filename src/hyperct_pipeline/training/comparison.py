@@ -1,30 +1,18 @@
-"""Methods on the same studies, backbone, masks, schedule and budget: one run, and the table of many.
-
-Shape letters: n held-out studies, K tasks, D bootstrap draws.
-"""
+"""Methods on the same studies, backbone, masks, schedule and budget: which runs there are, and the record of one."""
 
 import dataclasses
 import gc
 import logging
 import math
-import os
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.metrics.bootstrap import patient_counts, percentile_band
-from hyperct_pipeline.metrics.discrimination import auroc
-from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.model.settings import HyperCTConfig, Method
@@ -32,15 +20,14 @@ from hyperct_pipeline.training.dataset import CTStudies
 from hyperct_pipeline.training.device import device_of
 from hyperct_pipeline.training.history import best_epoch, history_row
 from hyperct_pipeline.training.job import Job
-from hyperct_pipeline.training.loop import Epoch, fit, load_trained
+from hyperct_pipeline.training.loop import Epoch, fit
+from hyperct_pipeline.training.run_state import load_trained
+from hyperct_pipeline.training.scoring_cost import flop_per_scan, peak_memory, seconds_per_scan
 from hyperct_pipeline.training.settings import CompareConfig, FitConfig
 from hyperct_pipeline.training.steps import usable_studies
 from hyperct_pipeline.training.validation import score
 
 logger = logging.getLogger(__name__)
-
-_SAMPLE_EVERY_S = 0.02
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -112,7 +99,7 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
     train, validation = (_fresh(studies, run.seed) for studies in (job.train, job.validation))
     epochs: dict[str, Epoch] = {}
     started, stopped = time.monotonic(), False
-    with _peak_memory(device) as peak:
+    with peak_memory(device) as peak:
         for epoch in fit(model, train, validation, run.config):
             epochs[epoch.name] = epoch
             best = best_epoch({name: history_row(done.checkpoint) for name, done in epochs.items()})
@@ -123,11 +110,13 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
     last = epochs[max(epochs)]
     load_trained(model, epochs[best].checkpoint)
     n_trainable = sum(parameter.numel() for parameter in model.trainable_parameters().values())
+    epoch_seconds = last.metrics["seconds"]
+    assert epoch_seconds is not None
     n_steps = math.ceil(len(usable_studies(train.studies.labels)) / run.config.batch_size)
-    scored = time.monotonic()
-    held_out = _fresh(test, None)
-    logits = score(model, held_out, run.config.validation_batch_size, device)
-    seconds_per_scan = (time.monotonic() - scored) / max(len(held_out), 1)
+    held_out, batch_size = _fresh(test, None), run.config.validation_batch_size
+    logits = score(model, held_out, batch_size, device)
+    scan_seconds = seconds_per_scan(model, held_out, batch_size, device)
+    flop = flop_per_scan(model, held_out, device)
     return {
         "method": run.method,
         "seed": run.seed,
@@ -139,10 +128,10 @@ def record_of(run: Run, job: Job, test: CTStudies, compare: CompareConfig) -> di
         "validation_auroc": epochs[best].metrics.get("validation_auroc"),
         "between_task_share": epochs[best].metrics.get("between_task_share"),
         "trainable_parameters": n_trainable,
-        "gflop_per_scan": _flop_per_scan(model, held_out, device) / 1e9,
+        "gflop_per_scan": None if flop is None else flop / 1e9,
         "peak_memory_mib": peak[0] / 2**20,
-        "seconds_per_step": last.metrics["seconds"] / n_steps,
-        "seconds_per_scan": seconds_per_scan,
+        "seconds_per_step": epoch_seconds / n_steps,
+        "seconds_per_scan": scan_seconds,
         "seconds": time.monotonic() - started,
         "logits": np.round(logits, 6).tolist(),
     }
@@ -160,97 +149,6 @@ def made_before(record: Mapping[str, Any], settings: str, max_seconds: float | N
     return bool(max_seconds == before or (longer and not record["stopped_by_time"]))
 
 
-def comparison_rows(
-    records: Sequence[Mapping[str, Any]],
-    tasks: Sequence[str],
-    groups: Mapping[str, str],
-    labels: NDArray[np.int8],
-    patients: Sequence[str],
-    compare: CompareConfig,
-) -> list[dict[str, Any]]:
-    """One row per method and group, means over its seeds.
-
-    `auroc` is the mean over the tasks of a group that have both classes and over seeds; its interval resamples the
-    held-out patients, the same draws for every method. `auroc_seed_low` and `auroc_seed_high` are the extremes of the
-    seeds. A method of which no record is there has no row.
-
-    Args:
-        labels: (n, K), 1, 0 or -1 for unknown, of the held-out studies in the order of the records' logits.
-        patients: (n,) patient keys.
-    """
-    names, patient = np.unique(np.asarray(patients, dtype=object), return_inverse=True)
-    draws = patient_counts(len(names), compare.bootstrap_draws, np.random.default_rng(0))
-    rows = []
-    for method in compare.methods:
-        own = [record for record in records if record["method"] == method]
-        if not own:
-            continue
-        areas = [_areas(labels, np.asarray(record["logits"]), patient, draws) for record in own]
-        for group in (*sorted(set(groups.values())), ALL):
-            members = [k for k, task in enumerate(tasks) if group in (ALL, groups[task])]
-            rows.append({"method": method, "group": group} | _group(areas, members, compare) | _means(own))
-    return rows
-
-
-def _areas(
-    labels: NDArray[np.int8], logits: NDArray[np.float64], patient: NDArray[np.intp], draws: NDArray[np.int32]
-) -> list[tuple[float, NDArray[np.float64]] | None]:
-    """AUROC of each task and of its draws (D,); None where a class is absent."""
-    areas: list[tuple[float, NDArray[np.float64]] | None] = []
-    for number in range(labels.shape[1]):
-        known = labels[:, number] >= 0
-        label, values = labels[known, number], logits[known, number] if len(logits) else np.empty(0)
-        value = auroc(label, values) if len(label) else None
-        areas.append(None if value is None else (value, RankedStudies(label, values, patient[known]).draws(draws).auc))
-    return areas
-
-
-def _group(
-    areas: Sequence[Sequence[tuple[float, NDArray[np.float64]] | None]],
-    members: Sequence[int],
-    compare: CompareConfig,
-) -> dict[str, Any]:
-    seeds, spread = [], []
-    for of_seed in areas:
-        defined = [found for k in members if (found := of_seed[k]) is not None]
-        if defined:
-            seeds.append(float(np.mean([value for value, _ in defined])))
-            spread.append(np.stack([values for _, values in defined]))  # (tasks, D)
-    if not seeds:
-        none = dict.fromkeys(("auroc", "auroc_ci_low", "auroc_ci_high", "auroc_seed_low", "auroc_seed_high"))
-        return none | {"n_tasks": 0, "n_seeds": len(areas)}
-    stacked = np.stack(spread).reshape(-1, spread[0].shape[1])  # (seeds * tasks, D)
-    present = ~np.isnan(stacked)
-    means = np.where(present, stacked, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-    per_draw = np.where(present.any(axis=0), means, np.nan)[:, None]
-    low, high = percentile_band(per_draw, compare.confidence_level)
-    return {
-        "auroc": float(np.mean(seeds)),
-        "auroc_ci_low": float(low[0]),
-        "auroc_ci_high": float(high[0]),
-        "auroc_seed_low": min(seeds),
-        "auroc_seed_high": max(seeds),
-        "n_tasks": len(spread[0]),
-        "n_seeds": len(areas),
-    }
-
-
-def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    keys = (
-        "trainable_parameters", "gflop_per_scan", "peak_memory_mib", "seconds_per_step", "seconds_per_scan",
-        "train_loss", "between_task_share", "epochs",
-    )  # fmt: skip
-    means: dict[str, Any] = {}
-    for key in keys:
-        values = [float(record[key]) for record in records if record.get(key) is not None]
-        means[key] = float(np.mean(values)) if values else None
-    stopped = sum(bool(record.get("stopped_by_time")) for record in records)
-    return means | {
-        "trainable_parameters": int(records[0]["trainable_parameters"]),
-        "seeds_stopped_by_time": stopped,
-    }
-
-
 def _free_what_is_left(device: torch.device) -> None:
     """Give the memory of earlier runs back, so that each begins with the same."""
     gc.collect()
@@ -262,46 +160,3 @@ def _fresh(studies: CTStudies, seed: int | None) -> CTStudies:
     """The studies without what another run has kept, with crops of this run's seed."""
     own = None if studies.seed is None else seed
     return CTStudies(studies.store, studies.studies, studies.slices, studies.digest, own, studies.trim)
-
-
-def _flop_per_scan(model: HyperCT, studies: CTStudies, device: torch.device) -> float:
-    """Operations of matrix products to score one scan for all tasks, counted as they run; ends the model's training."""
-    if not len(studies):
-        return 0.0
-    model.requires_grad_(False)  # the counter takes views of parameters for results that it could follow backwards
-    batch = next(studies.batches([0], 1, epoch=0)).to(device)
-    model.eval()
-    images = studies.normalise(batch.images)
-    model.logits_all_tasks(images, batch.mask)  # merged weights are made once, not per scan
-    with FlopCounterMode(display=False) as counter:
-        model.logits_all_tasks(images, batch.mask)
-    return float(counter.get_total_flops())
-
-
-@contextmanager
-def _peak_memory(device: torch.device) -> Iterator[list[float]]:
-    """Largest memory in bytes inside the block: of the device, or how far the process has grown on the host."""
-    peak = [0.0]
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield peak
-        peak[0] = float(torch.cuda.max_memory_allocated(device))
-        return
-    start, done = _resident_bytes(), threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_SAMPLE_EVERY_S):
-            peak[0] = max(peak[0], _resident_bytes() - start)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _resident_bytes() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return float(pages * os.sysconf("SC_PAGE_SIZE"))

@@ -8,6 +8,7 @@ had trained itself.
 """
 
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,12 @@ from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training import worker
 from hyperct_pipeline.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hyperct_pipeline.training.device import device_of
+from hyperct_pipeline.training.divergence import DivergenceError
 from hyperct_pipeline.training.job import Job, write_job
-from hyperct_pipeline.training.loop import DivergenceError, Epoch, fit
+from hyperct_pipeline.training.loop import Epoch, fit
 from hyperct_pipeline.training.settings import FitConfig
+
+logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.2
 _PATIENCE_S = 30.0  # between asking the workers to end and ending them
@@ -59,11 +63,11 @@ def fit_job(job: Job, resume: Checkpoint | None = None) -> Iterator[Epoch]:
 def fit_in_processes(job: Job, resume: Checkpoint | None = None) -> Iterator[Epoch]:
     """`fit` in `n_processes` processes on each of `n_nodes` nodes, at the same global batch.
 
-    Only the node of process 0 yields epochs; on the others the iterator ends when training has.
+    Only node 0 yields epochs; on the others the iterator ends when training has.
 
     Raises:
         HyperctError: what a worker raised, with its message; WorkerError where it died without one.
-        ConfigError: fewer CUDA devices than processes.
+        ConfigError: fewer CUDA devices than processes, or nodes that do not train the same thing.
     """
     config = job.config
     if device_of(config.device).type == "cuda" and torch.cuda.device_count() < config.n_processes:
@@ -83,6 +87,8 @@ def fit_in_processes(job: Job, resume: Checkpoint | None = None) -> Iterator[Epo
             _end(agent)
         yield from _new_epochs(folder, seen)
         _refuse_failure(folder, agent.returncode)
+        if config.node_rank > 0:
+            logger.info("node %d of %d has done its share of the training", config.node_rank, config.n_nodes)
 
 
 def _command(job: Job, folder: Path) -> list[str]:
@@ -91,9 +97,9 @@ def _command(job: Job, folder: Path) -> list[str]:
     meeting = ["--standalone", "--local-addr=127.0.0.1"]
     if config.n_nodes > 1:
         meeting = [
-            "--rdzv-backend=c10d",
+            "--rdzv-backend=static",  # the ranks are told: node 0 must be the one that writes
             f"--rdzv-endpoint={config.rendezvous}",
-            f"--rdzv-id=hyperct-{job.settings or 'training'}",
+            f"--node-rank={config.node_rank}",
         ]
     numbers = [f"--nnodes={config.n_nodes}", f"--nproc-per-node={config.n_processes}", "--max-restarts=0"]
     return [sys.executable, "-m", "torch.distributed.run", *numbers, *meeting, "-m", worker.__name__, str(folder)]

@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from hyperct_pipeline.errors import ConfigError
+
 
 def rank() -> int:
     """Number of this process, 0 where there is one only."""
@@ -41,6 +43,29 @@ def summed(values: Tensor) -> Tensor:
     if n_processes() > 1:
         dist.all_reduce(values)
     return values
+
+
+def refuse_different(settings: str, epoch: int) -> None:
+    """Raises ConfigError in every process when they do not all train the same thing from the same epoch on.
+
+    Args:
+        settings: digest of everything that the training depends on.
+        epoch: that training goes on after; 0 at the beginning.
+    """
+    if n_processes() == 1:
+        return
+    found: list[tuple[str, int]] = [("", 0)] * n_processes()
+    dist.all_gather_object(found, (settings, epoch))
+    if len({told for told, _ in found}) > 1:
+        raise ConfigError(
+            f"the nodes of this training have different settings or data (digests {[told for told, _ in found]}): "
+            "give all of them the same --params, and a data_root of the same content"
+        )
+    if len({begun for _, begun in found}) > 1:
+        raise ConfigError(
+            f"the nodes of this training would go on after different epochs ({[begun for _, begun in found]}): let all "
+            "of them see the checkpoints of node 0, on a shared data_root or as a copy of 06_models/checkpoints"
+        )
 
 
 def same_everywhere(parameters: Iterable[Tensor]) -> None:

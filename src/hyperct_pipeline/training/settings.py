@@ -11,7 +11,7 @@ DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d+)?)$"
 # what changes how fast and where training runs, but not what comes out
 _WITHOUT_EFFECT = (
     "device", "micro_batch_size", "checkpointing", "compile", "validation_batch_size", "n_processes", "n_nodes",
-    "rendezvous",
+    "node_rank", "rendezvous",
 )  # fmt: skip
 
 
@@ -49,7 +49,8 @@ class FitConfig:
     min_class_count: int = 1  # validation studies of each class that a task needs to count in the mean AUROC
     n_processes: int = 1  # per node, one per GPU
     n_nodes: int = 1
-    rendezvous: str = ""  # host:port of the first node (c10d), when there are several
+    node_rank: int = 0  # number of this node; node 0 writes what comes of the training
+    rendezvous: str = ""  # host:port of node 0, when there are several
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "tasks_per_scan", "validation_every", "validation_batch_size")
@@ -76,8 +77,10 @@ class FitConfig:
                 f"fit.device is {self.device}, but fit.n_processes is {self.n_processes} and fit.n_nodes is "
                 f"{self.n_nodes}: every process takes a GPU of its own, so say cuda"
             )
-        if self.n_nodes > 1 and not self.rendezvous:
-            raise ValueError("fit.rendezvous: several nodes need the host:port of one of them")
+        if not 0 <= self.node_rank < self.n_nodes:
+            raise ValueError(f"fit.node_rank must lie in [0, {self.n_nodes}), fit.n_nodes; found {self.node_rank}")
+        if self.n_nodes > 1 and not re.match(r"^.+:\d+$", self.rendezvous):
+            raise ValueError(f"fit.rendezvous: several nodes need the host:port of node 0, found '{self.rendezvous}'")
 
     def for_digest(self) -> "FitConfig":
         """The settings that the result depends on; all others at their defaults."""

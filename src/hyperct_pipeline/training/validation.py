@@ -29,14 +29,15 @@ def score(model: HyperCT, studies: CTStudies, batch_size: int, device: torch.dev
     scores = torch.zeros(len(studies), len(model.tasks), dtype=torch.float64, device=device)
     own = np.array_split(np.arange(len(studies)), processes.n_processes())[processes.rank()]
     for batch in studies.batches(own, batch_size, epoch=0):
-        scores[torch.from_numpy(batch.numbers).to(device)] = _logits(model, studies, batch.to(device))
+        scores[torch.from_numpy(batch.numbers).to(device)] = batch_logits(model, studies, batch.to(device))
     model.train(training)
     logits: NDArray[np.float64] = processes.summed(scores).cpu().numpy()
     return logits
 
 
 @torch.no_grad()
-def _logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
+def batch_logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
+    """Logits (B, K) of a batch that is on the device of the model, which is in eval mode."""
     if studies.features is not None:
         return model.head.scores(batch.images, batch.mask).expand(-1, len(model.tasks)).double()
     images = studies.normalise(batch.images)
@@ -45,7 +46,7 @@ def _logits(model: HyperCT, studies: CTStudies, batch: Batch) -> Tensor:
 
 def validation_metrics(
     labels: NDArray[np.int8], logits: NDArray[np.float64], tasks: Sequence[str], min_class_count: int
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Loss, AUROC per task, and their mean over the tasks that can be judged.
 
     Args:
@@ -54,11 +55,12 @@ def validation_metrics(
         min_class_count: positives and negatives that a task needs to count in the mean.
 
     Returns:
-        Only what is defined: `validation_loss` over all known labels; `validation_auroc/<task>` where both classes
-        are present; `validation_auroc`, the mean over tasks with enough of both; `validation_tasks`, their number.
+        `validation_loss` over all known labels, absent without any; `validation_auroc/<task>`, None where a class is
+        absent; `validation_auroc`, the mean over tasks with enough of both classes, absent without one;
+        `validation_tasks`, their number.
     """
     known = labels != UNKNOWN
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float | None] = {}
     if known.any():
         # log(1 + exp(z)) - y z, without overflow
         losses = np.logaddexp(0.0, logits[known]) - labels[known] * logits[known]
@@ -67,10 +69,9 @@ def validation_metrics(
     for number, task in enumerate(tasks):
         label = labels[known[:, number], number]
         value = auroc(label, logits[known[:, number], number]) if len(label) else None
-        if value is not None:
-            metrics[f"validation_auroc/{task}"] = value
-            if min(int((label == 1).sum()), int((label == 0).sum())) >= min_class_count:
-                judged.append(value)
+        metrics[f"validation_auroc/{task}"] = value
+        if value is not None and min(int((label == 1).sum()), int((label == 0).sum())) >= min_class_count:
+            judged.append(value)
     metrics["validation_tasks"] = float(len(judged))
     if judged:
         metrics["validation_auroc"] = float(np.mean(judged))

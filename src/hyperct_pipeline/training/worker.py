@@ -45,9 +45,10 @@ def work(folder: Path) -> None:
 
 
 def _train(job: Job, folder: Path, device: torch.device) -> None:
-    config = replace(job.config, device=str(device), n_processes=1, n_nodes=1)
+    config = replace(job.config, device=str(device), n_processes=1, n_nodes=1, node_rank=0)
     model = HyperCT(build_backbone(job.backbone), job.tasks, job.model)
     resume = load_checkpoint(folder / RESUME) if (folder / RESUME).is_dir() else None
+    processes.refuse_different(job.settings, 0 if resume is None else int(resume.state["epoch"]))
     for epoch in fit(model, job.train, job.validation, config, job.settings, resume):
         if processes.rank() == 0:
             save_checkpoint(folder / epoch.name, epoch.checkpoint)

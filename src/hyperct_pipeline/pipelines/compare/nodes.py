@@ -75,7 +75,7 @@ def tabulate(
     Raises:
         ConfigError: records of other held-out studies than now.
     """
-    from hyperct_pipeline.training.comparison import comparison_rows
+    from hyperct_pipeline.training.comparison_table import comparison_rows
 
     catalogue = load_catalogue(task_catalogue)
     test = labelled_studies(study_index, volume_store, catalogue.ids, compare.split)

@@ -36,7 +36,10 @@ def fit_hyperct(
     config: FitConfig,
     checkpoints_done: Mapping[str, SavedCheckpoint],
 ) -> Iterator[tuple[dict[str, Checkpoint], Rows]]:
-    """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings."""
+    """Checkpoint and history of each epoch as it ends; goes on after the last one of the same settings.
+
+    On a node of a training that is not node 0: nothing, when the training has ended.
+    """
     from hyperct_pipeline.training.dataset import CTStudies
     from hyperct_pipeline.training.history import (
         backbone_digest_of,
@@ -54,7 +57,8 @@ def fit_hyperct(
     settings = settings_digest(backbone, model, slices, config, digest, tasks, (train, validation), weights)
     resume = checkpoint_to_resume(checkpoints_done, settings)
     # a kill may have come between a checkpoint and its history row
-    yield {}, ({f"epoch_{resume.state['epoch']:03d}": history_row(resume)} if resume else {})
+    known = {} if resume is None else {f"epoch_{resume.state['epoch']:03d}": history_row(resume)}
+    yield {}, (known if config.node_rank == 0 else {})
     trim = model.design.slice_layout == "triplets"
     job = Job(
         backbone,
@@ -89,7 +93,7 @@ def select_best(
     from hyperct_pipeline.model.hyperct import HyperCT
     from hyperct_pipeline.training.checkpoint import make_package
     from hyperct_pipeline.training.history import best_epoch, refuse_other_training, start_digest
-    from hyperct_pipeline.training.loop import load_trained
+    from hyperct_pipeline.training.run_state import load_trained
 
     catalogue = load_catalogue(task_catalogue)
     best = best_epoch(training_history)
@@ -105,9 +109,14 @@ def select_best(
     )
 
 
-def draw_training(training_history: Rows) -> Figure:
-    """Curves of the latest training."""
+def draw_training(training_history: Rows, task_catalogue: TaskCatalogueConfig) -> tuple[Figure, Figure]:
+    """Curves of the latest training: over all tasks, and of each."""
+    from hyperct_pipeline.pipelines.fit.task_curves import task_curves
     from hyperct_pipeline.pipelines.fit.training_curves import training_curves
     from hyperct_pipeline.training.history import best_epoch, current_rows
 
-    return training_curves(current_rows(training_history), best_epoch(training_history))
+    catalogue = load_catalogue(task_catalogue)
+    groups = {task: catalogue.group_of(task) for task in catalogue.ids}
+    names = {task: catalogue.name_of(task) for task in catalogue.ids}
+    rows, best = current_rows(training_history), best_epoch(training_history)
+    return training_curves(rows, best, groups), task_curves(rows, best, groups, names)

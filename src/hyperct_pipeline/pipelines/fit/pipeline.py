@@ -17,7 +17,7 @@ _MODEL = {
 
 
 def create_pipeline(**_: Any) -> Pipeline:
-    """study_index, volume_store -> checkpoints, training_history -> model_package, training_curves."""
+    """study_index, volume_store -> checkpoints, training_history -> model_package, training_curves, task_curves."""
     return Pipeline(
         [
             node(
@@ -44,8 +44,8 @@ def create_pipeline(**_: Any) -> Pipeline:
             ),
             node(
                 nodes.draw_training,
-                inputs={"training_history": "training_history"},
-                outputs="training_curves",
+                inputs={"training_history": "training_history", "task_catalogue": "params:task_catalogue"},
+                outputs=["training_curves", "task_curves"],
                 name="draw_training",
             ),
         ],

@@ -17,6 +17,7 @@ def write_report(
     label_prevalence: bytes,
     training_history: dict[str, dict[str, Any]],
     training_curves: bytes,
+    task_curves: bytes,
     training_run: dict[str, Any] | None,
     calibration: dict[str, Any],
     assessed_calibration: dict[str, Any],
@@ -67,6 +68,7 @@ def write_report(
     pictures = Pictures(
         label_prevalence=label_prevalence,
         training_curves=training_curves,
+        task_curves=task_curves,
         auroc=auroc_figure,
         calibration=calibration_figure,
         decision_curves=decision_curve_figures,

@@ -13,6 +13,7 @@ INPUTS = (
     "label_prevalence",
     "training_history",
     "training_curves",
+    "task_curves",
     "training_run",
     "calibration",
     "assessed_calibration",
