@@ -274,6 +274,27 @@ def test_one_patient_gives_values_without_limits(assessed: pd.DataFrame) -> None
     assert set(table["cohort"]) == {"all"}
 
 
+def test_a_rare_task_that_resamples_lack_does_not_shift_the_mean() -> None:
+    # one positive, ranked first: a third of the draws lacks it, and the mean over the others would fall by 0.25
+    rng, n = np.random.default_rng(0), 200
+    keys = {"study_key": [f"s{k}" for k in range(n)], "patient_key": [f"p{k}" for k in range(n)]}
+    rare = np.arange(n) == 0
+    frames = [
+        pd.DataFrame(keys | {"task": "a", "label": rng.random(n) < 0.4, "probability": rng.random(n)}),
+        pd.DataFrame(keys | {"task": "b", "label": rare, "probability": np.where(rare, 0.99, 0.5 * rng.random(n))}),
+    ]
+    config = AssessConfig(bootstrap_draws=400)
+    groups = dict.fromkeys("ab", "cardiac")
+    table = metrics_of(checked_predictions(pd.concat(frames, ignore_index=True)), groups, config)
+    macro, common = (_cell(table, task, "auc") for task in ("macro_cardiac", "a"))
+    assert macro["value"] == pytest.approx((common["value"] + 1.0) / 2)
+    # no wider than the ordinary task alone makes it
+    assert macro["ci_high"] - macro["ci_low"] < 1.1 * (common["ci_high"] - common["ci_low"])
+    assert macro["ci_low"] > 0.65
+    share = _cell(table, "macro_cardiac", "share_of_draws_with_all_tasks")["value"]
+    assert share == pytest.approx(1 - (1 - 1 / n) ** n, abs=0.08)
+
+
 def test_the_rule_for_undefined_tasks_stands_beside_the_mean(full: pd.DataFrame) -> None:
     primary = primary_metrics(full, "hyperct")
     assert set(primary.loc[primary["task"].str.startswith("macro_"), "note"]) == {MACRO_RULE}

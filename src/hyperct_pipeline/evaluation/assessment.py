@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
 from hyperct_pipeline.evaluation.net_benefit import curve_frame
-from hyperct_pipeline.evaluation.part_draws import ScoreDraws, mean_over_tasks, metric_interval, score_draws
+from hyperct_pipeline.evaluation.part_draws import ScoreDraws, metric_interval, score_draws
 from hyperct_pipeline.evaluation.task_estimates import (
     Estimate,
     calibration_estimates,
@@ -20,13 +20,14 @@ from hyperct_pipeline.evaluation.task_estimates import (
     threshold_estimates,
 )
 from hyperct_pipeline.evaluation.task_rows import Known, Part, parts_of
-from hyperct_pipeline.metrics.bootstrap import patient_counts
+from hyperct_pipeline.metrics.bootstrap import complete_share, mean_draws, patient_counts
 
 MACRO = {"radiological": "macro_radiological", "cardiac": "macro_cardiac", ALL: "macro_all"}
 MACRO_METRICS = ("auc", "auprc", "brier")
 MACRO_RULE = (
     "Mean over the tasks of the group in which both classes are present; undefined tasks are left out, never "
-    "counted as 0 or 0.5. Interval: from patients resampled jointly for all tasks."
+    "counted as 0 or 0.5. Interval: from patients resampled jointly for all tasks; a task that a resample leaves with "
+    "one class is left out of that resample and does not shift it."
 )
 WITH_INTERVAL = (
     "auc", "auprc", "sens_at_spec_90", "sens_at_spec_95", "sensitivity", "specificity", "ppv", "npv", "f1", "brier",
@@ -132,11 +133,17 @@ def macro_rows(
         for metric in MACRO_METRICS:
             found = Estimate(metric, None)
             if defined:
-                means = mean_over_tasks([draws[task].metrics[metric] for task in defined])
-                mean = float(np.mean([values[task, metric] for task in defined]))
+                of_tasks = [values[task, metric] for task in defined]
+                means = mean_draws(of_tasks, [draws[task].metrics[metric] for task in defined])
+                mean = float(np.mean(of_tasks))
                 found = Estimate(metric, mean, *metric_interval(metric, mean, means, config.confidence_level))
             yield place | cell(found) | status
-        for count in (Estimate("n_tasks_defined", len(defined)), Estimate("n_tasks", len(members))):
+        complete = complete_share([draws[task].metrics["auc"] for task in defined]) if defined else None
+        for count in (
+            Estimate("n_tasks_defined", len(defined)),
+            Estimate("n_tasks", len(members)),
+            Estimate("share_of_draws_with_all_tasks", complete),
+        ):
             yield place | cell(count) | status
 
 

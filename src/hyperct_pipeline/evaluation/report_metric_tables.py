@@ -39,9 +39,13 @@ def macro_table(metrics_full: pd.DataFrame, config: AssessConfig) -> Table:
             defined, total = (int(cells[cohort, task, m]["value"]) for m in ("n_tasks_defined", "n_tasks"))
             means = [cell_text(cells[cohort, task, metric]) for metric in ("auc", "auprc", "brier")]
             place = "all cohorts" if cohort == ALL else str(cohort)
-            rows.append([place, group, *means, f"{defined} of {total}"])
+            complete = cells[cohort, task, "share_of_draws_with_all_tasks"]["value"]
+            share = DASH if pd.isna(complete) else f"{complete:.0%}"
+            rows.append([place, group, *means, f"{defined} of {total}", share])
     titles = [f"Mean {name} ({config.level_text} interval)" for name in ("AUROC", "AUPRC", "Brier")]
-    return Table("Means by task group", ["Cohort", "Tasks", *titles, "Tasks defined"], rows)
+    return Table(
+        "Means by task group", ["Cohort", "Tasks", *titles, "Tasks defined", "Resamples with all of them"], rows
+    )
 
 
 def primary(metrics_full: pd.DataFrame, config: AssessConfig) -> pd.DataFrame:
