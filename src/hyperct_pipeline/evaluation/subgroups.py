@@ -69,7 +69,8 @@ def subgroup_tables(
             counts = patient_counts(n_patients, config.bootstrap_draws, np.random.default_rng(config.seed))
         parts = level_parts(predictions, level, list(map(str, found.index)), groups)
         name = column.removesuffix("_years").removesuffix("_mm")
-        suppressed = {task: suppressed_levels(parts, task, config) for task in groups}
+        unknown = part_of(predictions[level.isna()], ALL, list(groups))
+        suppressed = {task: suppressed_levels(parts, unknown, task, config) for task in groups}
         rows += _level_rows(name, parts, suppressed, groups, config)
         differences += _differences(name, parts, suppressed, groups, counts, config)
     metrics = pd.DataFrame(rows)
@@ -92,18 +93,29 @@ def _is_small(known: Known, config: AssessConfig) -> bool:
     return min(n_pos, len(known.label) - n_pos) < config.subgroups.min_class_count
 
 
-def suppressed_levels(parts: Mapping[str, Part], task: str, config: AssessConfig) -> set[str]:
+def _is_inhabited(known: Known) -> bool:
+    return bool(len(known.label) + known.n_unknown)
+
+
+def suppressed_levels(parts: Mapping[str, Part], unknown: Part, task: str, config: AssessConfig) -> set[str]:
     """Levels of a column whose cell of a task is not shown.
 
-    Those that are too small. Where that is a single one with anybody in it, the next smallest goes too: the single one
-    could be had by subtracting the others from the row of the whole table (complementary suppression, Hundepool et
-    al., Statistical Disclosure Control, 2012).
+    Those that are too small. Studies whose level is unknown are a cell, too, that is never shown. Where a single cell
+    with anybody in it is hidden, and it is small, the next smallest level goes too: the single one could be had by
+    subtracting the others from the row of the whole table (complementary suppression, Hundepool et al., Statistical
+    Disclosure Control, 2012).
+
+    Args:
+        parts: level -> its studies.
+        unknown: the studies whose level is unknown.
+        task: a task.
+        config: the smallest count of a class that is shown.
     """
     cells = {level: part.tasks[task] for level, part in parts.items()}
     small = {level for level, known in cells.items() if _is_small(known, config)}
-    inhabited = [level for level in small if len(cells[level].label) + cells[level].n_unknown]
+    hidden = [known for known in (unknown.tasks[task], *(cells[level] for level in small)) if _is_inhabited(known)]
     others = [level for level in cells if level not in small]
-    if len(inhabited) == 1 and others:
+    if len(hidden) == 1 and _is_small(hidden[0], config) and others:
         small.add(min(others, key=lambda level: len(cells[level].label)))
     return small
 
