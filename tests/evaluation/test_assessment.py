@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessed_table import assessed_table
-from hyperct_pipeline.evaluation.assessment import MACRO_RULE, assess, primary_metrics
+from hyperct_pipeline.evaluation.assessment import MACRO_RULE, WITH_INTERVAL, assess, primary_metrics
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 from hyperct_pipeline.evaluation.recalibration import fit_calibration
 from hyperct_pipeline.evaluation.task_rows import groups_of
@@ -61,6 +61,27 @@ def test_undefined_is_null_with_its_status(full: pd.DataFrame) -> None:
     assert _cell(full, "dilated", "brier")["status"] == "no_labels"
     assert _cell(full, "dilated", "auc")["n_unknown"] == 100
     assert _cell(full, "effusion", "auc")["status"] == "low_count"
+
+
+def test_whatever_is_missing_says_why(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    hard = assessed.assign(probability=(assessed["probability"] > 0.5).astype(float), threshold_youden=2 / 3)
+    flat = assessed.assign(probability_calibrated=0.3, threshold_youden=0.0)
+    for table in (full, metrics_of(hard, GROUPS, CONFIG), metrics_of(flat, GROUPS, CONFIG)):
+        missing = table[table["value"].isna()]
+        assert missing["ci_method"].str.fullmatch("undefined_[a-z_]+").all()
+        shared = table[table["metric"].isin(WITH_INTERVAL) & table["ci_low"].isna()]
+        assert shared["ci_method"].str.startswith("undefined_").all()
+        primary = primary_metrics(table, "hyperct")
+        assert primary.loc[primary["value"].isna(), "note"].notna().all()
+        assert primary.loc[primary["value"].notna() & ~primary["task"].str.startswith("macro_"), "note"].isna().all()
+    hard_metrics = metrics_of(hard, GROUPS, CONFIG)
+    for metric in ("calibration_slope", "calibration_intercept", "calibration_in_the_large"):
+        assert _cell(hard_metrics, "nodule", metric)["ci_method"] == "undefined_certain_risks"
+    flat_metrics = metrics_of(flat, GROUPS, CONFIG)
+    assert _cell(flat_metrics, "nodule", "calibration_slope_recalibrated")["ci_method"] == "undefined_constant_risk"
+    assert _cell(full, "low_lvef", "auc")["ci_method"] == "undefined_one_class"
+    assert _cell(full, "dilated", "brier")["ci_method"] == "undefined_no_labels"
+    assert _cell(full, "macro_cardiac", "auc")["ci_method"] == "undefined_no_tasks"
 
 
 def test_recalibrated_metrics_only_where_there_is_a_calibrator(full: pd.DataFrame) -> None:

@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, SubgroupConfig
 from hyperct_pipeline.evaluation.assessment import FLOATS, cell
 from hyperct_pipeline.evaluation.part_draws import interval_of
-from hyperct_pipeline.evaluation.task_estimates import Estimate, estimate, threshold_estimates
+from hyperct_pipeline.evaluation.task_estimates import (
+    Estimate,
+    auc_estimate,
+    in_the_large_estimate,
+    prevalence_estimate,
+    threshold_estimates,
+)
 from hyperct_pipeline.evaluation.task_rows import Known, Part, part_of
-from hyperct_pipeline.metrics import calibration_intervals, discrimination
+from hyperct_pipeline.metrics import discrimination
 from hyperct_pipeline.metrics.bootstrap import patient_counts, summed
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 
@@ -133,16 +139,15 @@ def _level_rows(
             place = {"model": config.model, "cohort": ALL, "subgroup": f"{name}: {level}", "task": task}
             small = level in suppressed[task]
             for found in _estimates(known, config):
-                shown = Estimate(found.metric, None) if small else found
+                shown = Estimate(found.metric, None, method=SUPPRESSED) if small else found
                 yield place | {"group": groups[task]} | cell(shown) | (hidden if small else known.counts)
 
 
 def _estimates(known: Known, config: AssessConfig) -> Iterator[Estimate]:
-    level, label, risk = config.confidence_level, known.label, known.probability
-    yield estimate("auc", discrimination.auroc_interval(label, risk, known.patient, level))
-    large = calibration_intervals.in_the_large_interval(label, risk, known.patient, level)
-    yield estimate("calibration_in_the_large", large)
-    yield Estimate("prevalence", float(label.mean()) if len(label) else None)
+    level, risk = config.confidence_level, known.probability
+    yield auc_estimate(known, risk, level)
+    yield in_the_large_estimate(known, risk, level)
+    yield prevalence_estimate(known)
     yield from (e for e in threshold_estimates(known, level) if e.metric in CALLS)
 
 
