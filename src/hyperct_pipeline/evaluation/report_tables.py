@@ -3,9 +3,8 @@
 import base64
 import csv
 import io
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,11 +85,6 @@ def with_interval(value: float, low: float, high: float, digits: int = 2) -> str
         return DASH
     limits = "interval undefined" if pd.isna(low) or pd.isna(high) else f"{low:.{digits}f} to {high:.{digits}f}"
     return f"{value:.{digits}f} ({limits})"
-
-
-def cell_text(row: Mapping[Hashable, Any] | None, digits: int = 2) -> str:
-    """Value and limits of a row of the metrics table; a dash where there is no row."""
-    return DASH if row is None else with_interval(row["value"], row["ci_low"], row["ci_high"], digits)
 
 
 def words(name: str) -> str:
