@@ -10,7 +10,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessed_table import assessed_table
-from hyperct_pipeline.evaluation.assessment import MACRO_RULE, assess, primary_metrics
+from hyperct_pipeline.evaluation.assessment import MACRO_RULE, WITH_INTERVAL, assess, primary_metrics
+from hyperct_pipeline.evaluation.metric_cells import REASONS
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 from hyperct_pipeline.evaluation.recalibration import fit_calibration
 from hyperct_pipeline.evaluation.task_rows import groups_of
@@ -61,6 +62,27 @@ def test_undefined_is_null_with_its_status(full: pd.DataFrame) -> None:
     assert _cell(full, "dilated", "brier")["status"] == "no_labels"
     assert _cell(full, "dilated", "auc")["n_unknown"] == 100
     assert _cell(full, "effusion", "auc")["status"] == "low_count"
+
+
+def test_whatever_is_missing_says_why(assessed: pd.DataFrame, full: pd.DataFrame) -> None:
+    hard = assessed.assign(probability=(assessed["probability"] > 0.5).astype(float), threshold_youden=2 / 3)
+    flat = assessed.assign(probability_calibrated=0.3, threshold_youden=0.0)
+    for table in (full, metrics_of(hard, GROUPS, CONFIG), metrics_of(flat, GROUPS, CONFIG)):
+        missing = table[table["value"].isna()]
+        assert set(missing["ci_method"]) <= set(REASONS)  # each has its words in the report
+        shared = table[table["metric"].isin(WITH_INTERVAL) & table["ci_low"].isna()]
+        assert shared["ci_method"].str.startswith("undefined_").all()
+        primary = primary_metrics(table, "hyperct")
+        assert primary.loc[primary["value"].isna(), "note"].notna().all()
+        assert primary.loc[primary["value"].notna() & ~primary["task"].str.startswith("macro_"), "note"].isna().all()
+    hard_metrics = metrics_of(hard, GROUPS, CONFIG)
+    for metric in ("calibration_slope", "calibration_intercept", "calibration_in_the_large"):
+        assert _cell(hard_metrics, "nodule", metric)["ci_method"] == "undefined_certain_risks"
+    flat_metrics = metrics_of(flat, GROUPS, CONFIG)
+    assert _cell(flat_metrics, "nodule", "calibration_slope_recalibrated")["ci_method"] == "undefined_constant_risk"
+    assert _cell(full, "low_lvef", "auc")["ci_method"] == "undefined_one_class"
+    assert _cell(full, "dilated", "brier")["ci_method"] == "undefined_no_labels"
+    assert _cell(full, "macro_cardiac", "auc")["ci_method"] == "undefined_no_tasks"
 
 
 def test_recalibrated_metrics_only_where_there_is_a_calibrator(full: pd.DataFrame) -> None:
@@ -272,6 +294,27 @@ def test_one_patient_gives_values_without_limits(assessed: pd.DataFrame) -> None
             cell = _cell(table, task, metric)
             assert np.isfinite(cell["value"]) and np.isnan(cell["ci_low"]) and np.isnan(cell["ci_high"])
     assert set(table["cohort"]) == {"all"}
+
+
+def test_a_rare_task_that_resamples_lack_does_not_shift_the_mean() -> None:
+    # one positive, ranked first: a third of the draws lacks it, and the mean over the others would fall by 0.25
+    rng, n = np.random.default_rng(0), 200
+    keys = {"study_key": [f"s{k}" for k in range(n)], "patient_key": [f"p{k}" for k in range(n)]}
+    rare = np.arange(n) == 0
+    frames = [
+        pd.DataFrame(keys | {"task": "a", "label": rng.random(n) < 0.4, "probability": rng.random(n)}),
+        pd.DataFrame(keys | {"task": "b", "label": rare, "probability": np.where(rare, 0.99, 0.5 * rng.random(n))}),
+    ]
+    config = AssessConfig(bootstrap_draws=400)
+    groups = dict.fromkeys("ab", "cardiac")
+    table = metrics_of(checked_predictions(pd.concat(frames, ignore_index=True)), groups, config)
+    macro, common = (_cell(table, task, "auc") for task in ("macro_cardiac", "a"))
+    assert macro["value"] == pytest.approx((common["value"] + 1.0) / 2)
+    # no wider than the ordinary task alone makes it
+    assert macro["ci_high"] - macro["ci_low"] < 1.1 * (common["ci_high"] - common["ci_low"])
+    assert macro["ci_low"] > 0.65
+    share = _cell(table, "macro_cardiac", "share_of_draws_with_all_tasks")["value"]
+    assert share == pytest.approx(1 - (1 - 1 / n) ** n, abs=0.08)
 
 
 def test_the_rule_for_undefined_tasks_stands_beside_the_mean(full: pd.DataFrame) -> None:

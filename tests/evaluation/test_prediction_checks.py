@@ -51,6 +51,8 @@ def test_numbers_may_come_as_text_and_limits_are_within() -> None:
             r"refused: probability_calibrated is not a number \(1 rows\)$",
         ),
         ({"threshold_youden": [0.5, 0.5, 0.6]}, r"several values of threshold_youden \(3 rows\)"),
+        ({"threshold_youden": [37.0] * 3}, r"threshold_youden is outside \[0, 1\] \(3 rows\)"),  # percent
+        ({"threshold_target_sensitivity": [-0.01] * 3}, r"threshold_target_sensitivity is outside \[0, 1\]"),
         ({"label": [1, 0, 2]}, r"label is not 1, 0 or unknown .* \(1 rows\)"),
         ({"study_key": ["1", "1", "3"]}, r"more than one row \(2 rows\)"),
         ({"patient_key": ["1", None, "3"]}, r"patient_key is missing \(1 rows\)"),
@@ -61,6 +63,11 @@ def test_bad_tables_are_refused_with_counts(change: dict[str, list[object]], mes
     frame = pd.DataFrame(good | {"label": [1, 0, 0], "probability": [0.1, 0.2, 0.3]} | change)
     with pytest.raises(LabelTableError, match=message):
         checked_predictions(frame)
+
+
+def test_thresholds_at_the_limits_are_thresholds() -> None:
+    for limit in (0.0, 1.0):
+        assert set(checked_predictions(_grid().assign(threshold_youden=limit))["threshold_youden"]) == {limit}
 
 
 def test_recalibrated_risks_are_of_a_whole_task_or_of_none() -> None:

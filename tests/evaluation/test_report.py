@@ -19,6 +19,7 @@ from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, Recal
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess
 from hyperct_pipeline.evaluation.failure_cases import failure_cases
 from hyperct_pipeline.evaluation.group_separation import separation_table
+from hyperct_pipeline.evaluation.metric_cells import REASONS
 from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 from hyperct_pipeline.evaluation.prediction_splits import of_split
@@ -202,10 +203,32 @@ TARGET = "sensitivity of at least 90% there"
 
 def _interval(row: dict[str, float], digits: int = 2) -> str:
     if np.isnan(row["value"]):
-        return "\N{EN DASH}"
+        return f"\N{EN DASH} ({REASONS[row['ci_method']]})"
     if np.isnan(row["ci_low"]):
         return f"{row['value']:.{digits}f} (interval undefined)"
     return f"{row['value']:.{digits}f} ({row['ci_low']:.{digits}f} to {row['ci_high']:.{digits}f})"
+
+
+def _plain(row: dict[str, float], digits: int) -> str:
+    return _interval(row) if np.isnan(row["value"]) else f"{row['value']:.{digits}f}"
+
+
+def test_no_metric_is_a_bare_dash(html: str) -> None:
+    page = Elements(html)
+    metric_tables = ("Discrimination, ", "Calls at ", "Calibration, ", "AUROC by ", "Means by ")
+    shown = [t for caption, t in page.tables.items() if caption.startswith(metric_tables)]
+    assert len(shown) >= 6
+    for head, *body in shown:
+        for row in body:
+            cells = dict(zip(head, row, strict=True))
+            bare = {name for name, cell in cells.items() if cell == "\N{EN DASH}"}
+            assert bare <= {"Recalibration", "Resamples with all of them"}, (row[0], bare)
+    calls = page.row(
+        "Calls at the threshold chosen on validation (Youden), all cohorts; 95 % intervals", NAMES["dilated"]
+    )
+    assert calls["NPV"] == "\N{EN DASH} (no threshold)"
+    cohorts = page.row("AUROC by cohort; 95 % intervals", NAMES["low_lvef"])
+    assert cohorts["internal_test"] == "\N{EN DASH} (one class only)"
 
 
 def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
@@ -224,17 +247,17 @@ def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
             counts = [discrimination[column] for column in ("Positive", "Negative", "Unknown", "Patients")]
             assert counts == [str(int(row[key])) for key in ("n_pos", "n_neg", "n_unknown", "n_patients")]
         elif metric == "prevalence":
-            assert discrimination["Prevalence"] == number(row["value"], 2)
+            assert discrimination["Prevalence"] == _plain(row, 2)
         elif base in SHARES:
             assert calls[SHARES[base]] == _interval(row)
         elif metric.startswith("threshold_"):
-            assert calls["Threshold"] == number(row["value"])
+            assert calls["Threshold"] == _plain(row, 3)
         else:
             again = metric.endswith("_recalibrated")
             risk = "recalibrated on validation" if again else "risk as the model gives it"
             cells = page.row(f"Calibration, {risk}, test split, all cohorts; 95 % intervals", name)
             base = metric.removesuffix("_recalibrated")
-            expected = number(row["value"], 2) if base == "ece" else _interval(row)
+            expected = _plain(row, 2) if base == "ece" else _interval(row)
             assert cells["ECE" if base == "ece" else CALIBRATION[base]] == expected
         shown.add(metric)
     assert set(DISCRIMINATION) | set(SHARES) | set(CALIBRATION) | {"ece", "threshold_youden", "f1_at_target"} <= shown

@@ -78,6 +78,28 @@ def test_two_levels_are_hidden_together_and_two_small_cells_hide_no_third(predic
     assert of.to_dict() == {"site: a": "suppressed", "site: b": "suppressed", "site: c": "ok"}
 
 
+@pytest.mark.parametrize(
+    ("n_unknown", "n_small", "hidden"),
+    [
+        (0, 0, set()),
+        (8, 0, {"medium"}),  # all others less the row of everybody would give the unknown eight
+        (8, 8, {"tiny"}),  # the two small ones are told together alone
+        (80, 0, set()),  # enough to be seen
+        (80, 8, {"tiny"}),
+        (0, 8, {"tiny", "medium"}),
+    ],
+)
+def test_studies_of_unknown_level_are_a_cell(
+    predictions: pd.DataFrame, n_unknown: int, n_small: int, hidden: set[str]
+) -> None:
+    number = predictions["study_key"].str[1:].astype(int)
+    bounds = [number < n_unknown, number < n_unknown + n_small, number < 80 + (n_unknown + n_small) // 2]
+    site = pd.Series(np.select(bounds, ["", "tiny", "medium"], "largest"), index=predictions.index).replace("", None)
+    metrics, _ = subgroup_tables(checked_predictions(predictions.assign(site=site)), GROUPS, CONFIG)
+    of = metrics[(metrics["task"] == "nodule") & (metrics["metric"] == "auc")].set_index("subgroup")["status"]
+    assert set(of[of == "suppressed"].index.str.removeprefix("site: ")) == hidden
+
+
 def test_differences_are_of_the_largest_level_and_cover_their_value(table: pd.DataFrame) -> None:
     metrics, differences = subgroup_tables(table, GROUPS, CONFIG)
     row = differences[(differences["subgroup"] == "sex") & (differences["metric"] == "auc")].iloc[0]

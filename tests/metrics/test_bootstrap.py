@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from hyperct_pipeline.metrics.bootstrap import blocks, logit_limits, patient_counts, percentile_band, summed
+from hyperct_pipeline.metrics.bootstrap import (
+    blocks,
+    complete_share,
+    logit_limits,
+    mean_draws,
+    patient_counts,
+    percentile_band,
+    summed,
+)
 
 
 def test_each_draw_has_as_many_patients_as_there_are() -> None:
@@ -63,3 +71,11 @@ def test_logit_limits_lie_around_the_value_wherever_the_draws_lie() -> None:
     np.testing.assert_allclose(np.log(found / (1 - np.array(found))), np.log(1.5) + np.array([-half, half]))
     assert logit_limits(0.6, np.append(draws, np.nan), 0.9) == found
     assert logit_limits(1.0, draws) is None and logit_limits(0.5, draws[:1]) is None
+
+
+def test_a_task_that_a_draw_lacks_does_not_shift_it() -> None:
+    common, rare = np.array([0.5, 0.6, 0.4, np.nan]), np.array([1.0, np.nan, 0.8, np.nan])
+    # values 0.5 and 1.0: deviations (0, 0), (0.1), (-0.1, -0.2), none
+    np.testing.assert_allclose(mean_draws([0.5, 1.0], [common, rare]), [0.75, 0.85, 0.6, np.nan])
+    np.testing.assert_allclose(mean_draws([0.5, 1.0], [common[:1], rare[:1]]), (common[:1] + rare[:1]) / 2)
+    assert complete_share([common, rare]) == 0.5

@@ -29,6 +29,17 @@ def test_line_equals_unpenalised_logistic_regression() -> None:
     assert (line.slope, line.intercept) == pytest.approx((reference.coef_[0, 0], reference.intercept_[0]), abs=1e-5)
 
 
+def test_nearly_separated_classes_have_the_line_of_the_reference() -> None:
+    # 488 negatives at 0.1, 11 positives at 0.9 and a negative above them: a whole Newton step saturates every risk
+    label, risk = np.repeat([0, 1, 0], [488, 11, 1]), np.repeat([0.1, 0.9, 0.91379066], [488, 11, 1])
+    line = c.calibration_line(label, risk)
+    assert line is not None
+    x = logit(risk)
+    residual = label - expit(line.intercept + line.slope * x)
+    np.testing.assert_allclose([residual.sum(), residual @ x], 0.0, atol=1e-8)
+    assert 1.0 < line.slope < 5.0
+
+
 def test_two_groups_have_a_closed_form() -> None:
     # risk 0.2 -> 3 of 10 positive, risk 0.6 -> 5 of 10: the line passes through both observed logits
     label = [1] * 3 + [0] * 7 + [1] * 5 + [0] * 5
@@ -126,9 +137,43 @@ def test_isotonic_knots_equal_pooled_adjacent_violators() -> None:
     )
 
 
-def test_risks_of_0_and_1_are_mirrored() -> None:
-    """With a perfect risk of 0 and 1, a solves P expit(a + L) + N expit(a - L) = P, so that a is log(P / N) / 2."""
-    label = np.repeat([1, 0], [30, 70])
-    found = c.calibration_in_the_large(label, label.astype(float))
-    assert found == pytest.approx(0.5 * np.log(30 / 70), abs=1e-3)
-    assert c.calibration_in_the_large(1 - label, 1.0 - label) == pytest.approx(-found, abs=1e-3)
+def test_right_risks_of_0_and_1_say_nothing_about_the_others() -> None:
+    label, score = _data(0.7, 0.3, 400)
+    risk = expit(score)
+    more = np.concatenate([label, [0] * 50, [1] * 20]), np.concatenate([risk, np.zeros(50), np.ones(20)])
+    assert c.calibration_line(*more) == c.calibration_line(label, risk)
+    assert c.calibration_in_the_large(*more) == c.calibration_in_the_large(label, risk)
+    # and the values are the limits that risks close to 0 and 1 come near
+    near = more[0], np.clip(more[1], 1e-7, 1 - 1e-7)
+    line = c.calibration_line(*near)
+    assert line is not None
+    assert c.calibration_in_the_large(*near) == pytest.approx(c.calibration_in_the_large(label, risk), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("label", "risk", "of_line", "in_the_large"),
+    [
+        ([], [], "no_labels", "no_labels"),
+        ([1, 1], [0.4, 0.5], "one_class", "one_class"),
+        ([0, 1, 0, 1], [0.3] * 4, "constant_risk", None),
+        ([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4], "separated", None),
+        ([0, 1, 0, 1], [0.0, 1.0, 1.0, 0.0], "certain_risks", "certain_risks"),  # hard calls, half of them wrong
+        ([0, 1, 0, 1], [0.3, 0.0, 0.6, 0.7], "certain_risks", "certain_risks"),  # one certainty, wrong
+        ([0, 1, 0, 1], [0.0, 1.0, 0.0, 1.0], "separated", "certain_risks"),  # all right, nothing left to fit
+        ([0, 1, 0, 1, 1], [0.0, 1.0, 0.7, 0.3, 0.2], "separated", None),
+        ([0, 1, 0, 1, 0], [0.0, 1.0, 0.7, 0.3, 0.2], "certain_risks", None),  # the others' line falls
+        ([0, 0, 1, 1], [0.0, 0.0, 0.8, 0.9], "separated", "certain_risks"),
+    ],
+)
+def test_what_is_undefined_says_why(
+    label: list[int], risk: list[float], of_line: str | None, in_the_large: str | None
+) -> None:
+    assert (c.undefined_line(label, risk), c.undefined_in_the_large(label, risk)) == (of_line, in_the_large)
+    assert (c.calibration_line(label, risk) is None) == (of_line is not None)
+    assert (c.calibration_in_the_large(label, risk) is None) == (in_the_large is not None)
+
+
+def test_a_shift_on_a_plateau_is_no_number() -> None:
+    # any shift between -20 and 20 fits these risks, which are right to within 1e-11
+    label, risk = np.repeat([0, 1], 50), np.repeat([1e-11, 1 - 1e-11], 50)
+    assert c.undefined_in_the_large(label, risk) == "no_information"

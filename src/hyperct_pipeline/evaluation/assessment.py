@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
 from hyperct_pipeline.evaluation.net_benefit import curve_frame
-from hyperct_pipeline.evaluation.part_draws import ScoreDraws, mean_over_tasks, metric_interval, score_draws
+from hyperct_pipeline.evaluation.part_draws import ScoreDraws, metric_interval, score_draws
 from hyperct_pipeline.evaluation.task_estimates import (
     Estimate,
     calibration_estimates,
@@ -20,13 +20,15 @@ from hyperct_pipeline.evaluation.task_estimates import (
     threshold_estimates,
 )
 from hyperct_pipeline.evaluation.task_rows import Known, Part, parts_of
-from hyperct_pipeline.metrics.bootstrap import patient_counts
+from hyperct_pipeline.metrics.bootstrap import complete_share, mean_draws, patient_counts
 
 MACRO = {"radiological": "macro_radiological", "cardiac": "macro_cardiac", ALL: "macro_all"}
+NO_TASKS = "undefined_no_tasks"
 MACRO_METRICS = ("auc", "auprc", "brier")
 MACRO_RULE = (
     "Mean over the tasks of the group in which both classes are present; undefined tasks are left out, never "
-    "counted as 0 or 0.5. Interval: from patients resampled jointly for all tasks."
+    "counted as 0 or 0.5. Interval: from patients resampled jointly for all tasks; a task that a resample leaves with "
+    "one class is left out of that resample and does not shift it."
 )
 WITH_INTERVAL = (
     "auc", "auprc", "sens_at_spec_90", "sens_at_spec_95", "sensitivity", "specificity", "ppv", "npv", "f1", "brier",
@@ -53,7 +55,8 @@ def assess(predictions: pd.DataFrame, groups: Mapping[str, str], config: AssessC
 
     Returns:
         metrics: model, cohort, subgroup, task, group, metric, value, ci_low, ci_high, ci_method, n, n_pos, n_neg,
-        n_patients, n_unknown, status, note. Macro rows have tasks of their own (`MACRO`) and the rule as note.
+        n_patients, n_unknown, status, note. ci_method says why (`undefined_...`) where the value or its limits are
+        missing. Macro rows have tasks of their own (`MACRO`) and the rule as note.
         curves: as `net_benefit.curve_frame` describes them, with model and cohort.
     """
     rows: list[dict[str, Any]] = []
@@ -130,13 +133,19 @@ def macro_rows(
         place = {"cohort": part.cohort, "subgroup": ALL, "task": name, "group": group}
         status = {"status": "ok" if defined else "no_labels", "n_patients": part.n_patients, "note": MACRO_RULE}
         for metric in MACRO_METRICS:
-            found = Estimate(metric, None)
+            found = Estimate(metric, None, method=NO_TASKS)
             if defined:
-                means = mean_over_tasks([draws[task].metrics[metric] for task in defined])
-                mean = float(np.mean([values[task, metric] for task in defined]))
+                of_tasks = [values[task, metric] for task in defined]
+                means = mean_draws(of_tasks, [draws[task].metrics[metric] for task in defined])
+                mean = float(np.mean(of_tasks))
                 found = Estimate(metric, mean, *metric_interval(metric, mean, means, config.confidence_level))
             yield place | cell(found) | status
-        for count in (Estimate("n_tasks_defined", len(defined)), Estimate("n_tasks", len(members))):
+        complete = complete_share([draws[task].metrics["auc"] for task in defined]) if defined else None
+        for count in (
+            Estimate("n_tasks_defined", len(defined)),
+            Estimate("n_tasks", len(members)),
+            Estimate("share_of_draws_with_all_tasks", complete, method=None if defined else NO_TASKS),
+        ):
             yield place | cell(count) | status
 
 
@@ -156,23 +165,34 @@ def primary_metrics(metrics_full: pd.DataFrame, model: str) -> pd.DataFrame:
     """The primary model's numbers over the whole table, one row per task and metric: task, metric, value, status, note.
 
     Limits and counts are metrics too: auc_ci_low, auc_ci_high and the like of every metric that has an interval, n,
-    n_pos, n_neg, n_unknown, n_patients. Macro rows stand under the tasks of `MACRO` and have no counts of studies.
+    n_pos, n_neg, n_unknown, n_patients. Macro rows stand under the tasks of `MACRO` and have no counts of studies. The
+    note of a number that is undefined says why, as `ci_method` does in the full table.
     """
     is_primary = (metrics_full["cohort"] == ALL) & (metrics_full["subgroup"] == ALL) & (metrics_full["model"] == model)
     whole = metrics_full[is_primary]
+    whole = whole.assign(note=_reasons(whole["value"], whole))
     keys = ["task", "metric", "value", "status", "note"]
     plain = whole["metric"].str.removesuffix("_recalibrated").str.removesuffix("_at_target")
     with_limits = whole[plain.isin(WITH_INTERVAL)]
     limits = [
-        with_limits.assign(metric=with_limits["metric"] + f"_{limit}", value=with_limits[limit])[keys]
+        with_limits.assign(
+            metric=with_limits["metric"] + f"_{limit}",
+            value=with_limits[limit],
+            note=_reasons(with_limits[limit], with_limits),
+        )[keys]
         for limit in ("ci_low", "ci_high")
     ]
-    area = whole[whole["metric"] == "auc"]
+    area = metrics_full[is_primary & (metrics_full["metric"] == "auc")]  # a count is never undefined
     names = ("n", "n_pos", "n_neg", "n_unknown", "n_patients")
     counts = [area.assign(metric=c, value=area[c].astype("float64"))[keys].dropna(subset="value") for c in names]
     parts = pd.concat([whole[keys], *limits, *counts])
     order = {task: at for at, task in enumerate(whole["task"].unique())}
     return parts.sort_values("task", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+
+
+def _reasons(values: pd.Series, rows: pd.DataFrame) -> pd.Series:
+    """The notes of rows, and why a value of theirs is missing where they have no note."""
+    return rows["note"].where(rows["note"].notna() | values.notna(), rows["ci_method"])
 
 
 def part_text(assessed: pd.DataFrame, config: AssessConfig) -> str:

@@ -83,12 +83,3 @@ def score_draws(
         net_benefit=net_benefit(ranked.true_calls, ranked.false_calls, n[:, None], thresholds),
         treat_all=net_benefit(ranked.n_pos[:, None], ranked.n_neg[:, None], n[:, None], thresholds),
     )
-
-
-def mean_over_tasks(draws: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean over tasks in every draw, (D,); a task that is undefined in a draw is left out of that draw's mean."""
-    stacked = np.stack(draws)  # (tasks, D)
-    present = ~np.isnan(stacked)
-    n = present.sum(axis=0)
-    result: NDArray[np.float64] = np.where(present, stacked, 0.0).sum(axis=0) / np.where(n > 0, n, np.nan)
-    return result

@@ -58,7 +58,7 @@ def _of_numbers(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> Iterat
             yield f"{name} is missing", values.isna() & ~wrong & ~has_no_label
         if name == RECALIBRATED:
             yield f"{name} is missing beside others of its task", partly_missing(frame, values, has_no_label) & ~wrong
-        if name in ("probability", RECALIBRATED, *rivals):
+        if name in ("probability", RECALIBRATED, *THRESHOLDS, *rivals):
             yield f"{name} is outside [0, 1]", (values < 0) | (values > 1)
     yield "label is not 1, 0 or unknown (empty or -1)", label.notna() & ~label.isin([0.0, 1.0, -1.0])
 

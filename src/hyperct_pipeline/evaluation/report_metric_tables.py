@@ -9,12 +9,11 @@ import pandas as pd
 
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig
 from hyperct_pipeline.evaluation.assessment import MACRO
+from hyperct_pipeline.evaluation.metric_cells import NOT_RECALIBRATED, metric_cell, plain_cell
 from hyperct_pipeline.evaluation.report_tables import (
     DASH,
     STATUS_TEXT,
     Table,
-    cell_text,
-    number,
     with_interval,
     without_empty,
 )
@@ -37,11 +36,15 @@ def macro_table(metrics_full: pd.DataFrame, config: AssessConfig) -> Table:
     for cohort in dict.fromkeys(part["cohort"]):
         for group, task in MACRO.items():
             defined, total = (int(cells[cohort, task, m]["value"]) for m in ("n_tasks_defined", "n_tasks"))
-            means = [cell_text(cells[cohort, task, metric]) for metric in ("auc", "auprc", "brier")]
+            means = [metric_cell(cells[cohort, task, metric]) for metric in ("auc", "auprc", "brier")]
             place = "all cohorts" if cohort == ALL else str(cohort)
-            rows.append([place, group, *means, f"{defined} of {total}"])
+            complete = cells[cohort, task, "share_of_draws_with_all_tasks"]["value"]
+            share = DASH if pd.isna(complete) else f"{complete:.0%}"
+            rows.append([place, group, *means, f"{defined} of {total}", share])
     titles = [f"Mean {name} ({config.level_text} interval)" for name in ("AUROC", "AUPRC", "Brier")]
-    return Table("Means by task group", ["Cohort", "Tasks", *titles, "Tasks defined"], rows)
+    return Table(
+        "Means by task group", ["Cohort", "Tasks", *titles, "Tasks defined", "Resamples with all of them"], rows
+    )
 
 
 def primary(metrics_full: pd.DataFrame, config: AssessConfig) -> pd.DataFrame:
@@ -67,14 +70,14 @@ def discrimination_table(
     for task, of in task_cells(metrics_full, config).items():
         area = of["auc"]
         counts = [str(int(area[key])) for key in ("n_pos", "n_neg", "n_unknown", "n_patients")]
-        others = [cell_text(of[key]) for key in ("auprc", "sens_at_spec_90", "sens_at_spec_95")]
-        prevalence = number(of["prevalence"]["value"], 2)
+        others = [metric_cell(of[key]) for key in ("auprc", "sens_at_spec_90", "sens_at_spec_95")]
+        prevalence = plain_cell(of["prevalence"])
         rows.append(
             [
                 names[task],
                 STATUS_TEXT[str(area["status"])],
                 *counts,
-                cell_text(area),
+                metric_cell(area),
                 others[0],
                 prevalence,
                 *others[1:],
@@ -93,9 +96,9 @@ def threshold_table(
     rows = []
     for task, of in task_cells(metrics_full, config).items():
         at = of[threshold]
-        texts = [cell_text(of[metric + suffix]) for metric in CALLS]
+        texts = [metric_cell(of[metric + suffix]) for metric in CALLS]
         note = "no threshold from validation" if pd.isna(at["value"]) else STATUS_TEXT[str(at["status"])]
-        rows.append([names[task], note, number(at["value"]), *texts])
+        rows.append([names[task], note, plain_cell(at, 3), *texts])
     caption = f"Calls at the threshold chosen on validation ({title}), all cohorts; {config.level_text} intervals"
     return without_empty(Table(caption, ["Task", "Note", "Threshold", *CALLS.values()], rows), "Note")
 
@@ -124,15 +127,21 @@ def calibration_table(
     for task, of in task_cells(metrics_full, config).items():
         note = STATUS_TEXT[str(of["auc"]["status"])]
         method = [_method_text(task, methods, "brier" + suffix in of)] if suffix else []
-        ece = of.get("ece" + suffix)
         n = str(int(of["auc"]["n"]))
-        texts = [cell_text(of.get(key + suffix)) for key in keys]
-        rows.append([names[task], note, *method, *texts, number(ece["value"], 2) if ece else DASH, n])
+        texts = [_recalibrated_cell(of, key + suffix) for key in (*keys, "ece")]
+        rows.append([names[task], note, *method, *texts, n])
     again = "recalibrated on validation" if methods is not None else "recalibrated risk of the table"
     risk = again if suffix else "risk as the model gives it"
     columns = ["Task", "Note", *(["Recalibration"] if suffix else []), *keys.values(), "ECE", "n"]
     caption = f"Calibration, {risk}, {part}, all cohorts; {config.level_text} intervals"
     return without_empty(Table(caption, columns, rows), "Note")
+
+
+def _recalibrated_cell(of: Mapping[str, Mapping[Hashable, Any]], metric: str) -> str:
+    """A metric of calibration, of which the recalibrated one may be absent."""
+    if metric not in of:
+        return NOT_RECALIBRATED
+    return plain_cell(of[metric]) if metric.startswith("ece") else metric_cell(of[metric])
 
 
 def _method_text(task: str, methods: Mapping[str, str | None] | None, is_recalibrated: bool) -> str:
@@ -148,7 +157,7 @@ def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], con
     cohorts = [cohort for cohort in dict.fromkeys(part["cohort"]) if cohort != ALL]
     cells = {(row["task"], row["cohort"]): row for row in part.to_dict("records")}
     rows = [
-        [names[str(task)], *(cell_text(cells.get((task, cohort))) for cohort in cohorts)]
+        [names[str(task)], *(metric_cell(cells[task, cohort]) for cohort in cohorts)]
         for task in dict.fromkeys(part["task"])
     ]
     return Table(f"AUROC by cohort; {config.level_text} intervals", ["Task", *map(str, cohorts)], rows)

@@ -1,9 +1,8 @@
 """What a table of the report is: numbers as text, an undefined number as a dash, and the same as CSV."""
 
 import base64
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,11 +86,6 @@ def with_interval(value: float, low: float, high: float, digits: int = 2) -> str
         return DASH
     limits = "interval undefined" if pd.isna(low) or pd.isna(high) else f"{low:.{digits}f} to {high:.{digits}f}"
     return f"{value:.{digits}f} ({limits})"
-
-
-def cell_text(row: Mapping[Hashable, Any] | None, digits: int = 2) -> str:
-    """Value and limits of a row of the metrics table; a dash where there is no row."""
-    return DASH if row is None else with_interval(row["value"], row["ci_low"], row["ci_high"], digits)
 
 
 def words(name: str) -> str:

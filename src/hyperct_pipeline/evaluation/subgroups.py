@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, SubgroupConfig
 from hyperct_pipeline.evaluation.assessment import FLOATS, cell
 from hyperct_pipeline.evaluation.part_draws import interval_of
-from hyperct_pipeline.evaluation.task_estimates import Estimate, estimate, threshold_estimates
+from hyperct_pipeline.evaluation.task_estimates import (
+    Estimate,
+    auc_estimate,
+    in_the_large_estimate,
+    prevalence_estimate,
+    threshold_estimates,
+)
 from hyperct_pipeline.evaluation.task_rows import Known, Part, part_of
-from hyperct_pipeline.metrics import calibration_intervals, discrimination
+from hyperct_pipeline.metrics import discrimination
 from hyperct_pipeline.metrics.bootstrap import patient_counts, summed
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 
@@ -69,7 +75,8 @@ def subgroup_tables(
             counts = patient_counts(n_patients, config.bootstrap_draws, np.random.default_rng(config.seed))
         parts = level_parts(predictions, level, list(map(str, found.index)), groups)
         name = column.removesuffix("_years").removesuffix("_mm")
-        suppressed = {task: suppressed_levels(parts, task, config) for task in groups}
+        unknown = part_of(predictions[level.isna()], ALL, list(groups))
+        suppressed = {task: suppressed_levels(parts, unknown, task, config) for task in groups}
         rows += _level_rows(name, parts, suppressed, groups, config)
         differences += _differences(name, parts, suppressed, groups, counts, config)
     metrics = pd.DataFrame(rows)
@@ -92,18 +99,29 @@ def _is_small(known: Known, config: AssessConfig) -> bool:
     return min(n_pos, len(known.label) - n_pos) < config.subgroups.min_class_count
 
 
-def suppressed_levels(parts: Mapping[str, Part], task: str, config: AssessConfig) -> set[str]:
+def _is_inhabited(known: Known) -> bool:
+    return bool(len(known.label) + known.n_unknown)
+
+
+def suppressed_levels(parts: Mapping[str, Part], unknown: Part, task: str, config: AssessConfig) -> set[str]:
     """Levels of a column whose cell of a task is not shown.
 
-    Those that are too small. Where that is a single one with anybody in it, the next smallest goes too: the single one
-    could be had by subtracting the others from the row of the whole table (complementary suppression, Hundepool et
-    al., Statistical Disclosure Control, 2012).
+    Those that are too small. Studies whose level is unknown are a cell, too, that is never shown. Where a single cell
+    with anybody in it is hidden, and it is small, the next smallest level goes too: the single one could be had by
+    subtracting the others from the row of the whole table (complementary suppression, Hundepool et al., Statistical
+    Disclosure Control, 2012).
+
+    Args:
+        parts: level -> its studies.
+        unknown: the studies whose level is unknown.
+        task: a task.
+        config: the smallest count of a class that is shown.
     """
     cells = {level: part.tasks[task] for level, part in parts.items()}
     small = {level for level, known in cells.items() if _is_small(known, config)}
-    inhabited = [level for level in small if len(cells[level].label) + cells[level].n_unknown]
+    hidden = [known for known in (unknown.tasks[task], *(cells[level] for level in small)) if _is_inhabited(known)]
     others = [level for level in cells if level not in small]
-    if len(inhabited) == 1 and others:
+    if len(hidden) == 1 and _is_small(hidden[0], config) and others:
         small.add(min(others, key=lambda level: len(cells[level].label)))
     return small
 
@@ -121,16 +139,15 @@ def _level_rows(
             place = {"model": config.model, "cohort": ALL, "subgroup": f"{name}: {level}", "task": task}
             small = level in suppressed[task]
             for found in _estimates(known, config):
-                shown = Estimate(found.metric, None) if small else found
+                shown = Estimate(found.metric, None, method=SUPPRESSED) if small else found
                 yield place | {"group": groups[task]} | cell(shown) | (hidden if small else known.counts)
 
 
 def _estimates(known: Known, config: AssessConfig) -> Iterator[Estimate]:
-    level, label, risk = config.confidence_level, known.label, known.probability
-    yield estimate("auc", discrimination.auroc_interval(label, risk, known.patient, level))
-    large = calibration_intervals.in_the_large_interval(label, risk, known.patient, level)
-    yield estimate("calibration_in_the_large", large)
-    yield Estimate("prevalence", float(label.mean()) if len(label) else None)
+    level, risk = config.confidence_level, known.probability
+    yield auc_estimate(known, risk, level)
+    yield in_the_large_estimate(known, risk, level)
+    yield prevalence_estimate(known)
     yield from (e for e in threshold_estimates(known, level) if e.metric in CALLS)
 
 

@@ -3,7 +3,7 @@
 Shape letters: n studies, P patients, D bootstrap draws.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,26 @@ def percentile_band(draws: NDArray[np.float64], level: float = 0.95) -> tuple[ND
     filled = np.where(empty, 0.0, draws)  # nanquantile warns about a column without values
     low, high = np.nanquantile(filled, [tail, 1.0 - tail], axis=0)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+
+
+def mean_draws(values: Sequence[float], draws: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Draws (D,) of the mean of several tasks' values, from the draws (D,) of each.
+
+    A task that is undefined in a draw, because the draw lacks one of its classes, adds nothing to it: a draw is the
+    mean of the values plus the mean deviation of the tasks that are defined there. So no draw is higher or lower only
+    because a good or a bad task is missing from it. NaN where no task is defined.
+    """
+    deviations = np.stack(draws) - np.asarray(values)[:, None]  # (tasks, D)
+    present = ~np.isnan(deviations)
+    n = present.sum(axis=0)
+    total = np.where(present, deviations, 0.0).sum(axis=0)
+    result: NDArray[np.float64] = float(np.mean(values)) + total / np.where(n > 0, n, np.nan)
+    return result
+
+
+def complete_share(draws: Sequence[NDArray[np.float64]]) -> float:
+    """Share of the draws (D,) in which every task is defined."""
+    return float((~np.isnan(np.stack(draws)).any(axis=0)).mean())
 
 
 def logit_limits(value: float, draws: NDArray[np.float64], level: float = 0.95) -> tuple[float, float] | None:

@@ -15,9 +15,11 @@ from scipy.special import expit, log_expit, logit
 
 from hyperct_pipeline.metrics.discrimination import known_labels
 
-# A probability of exactly 0 or 1 has no logit: it is read as one in a million million. The limit is one of the logit,
-# because 1 - 1e-12 is not that in float64, and 0 and 1 would not be mirrored.
+# A probability of exactly 0 or 1 has no logit: where scores are ranked or recalibrated it is read as one in a million
+# million. The limit is one of the logit, because 1 - 1e-12 is not that in float64, and 0 and 1 would not be mirrored.
 PROBABILITY_FLOOR = 1e-12
+LONGEST_STEP = 3.0  # change of a logit in one Newton step
+LEAST_INFORMATION = 1e-6  # sum of risk (1 - risk) below which a fitted logit is one of rounding alone
 LOGIT_LIMIT = float(np.log1p(-PROBABILITY_FLOOR) - np.log(PROBABILITY_FLOOR))
 
 
@@ -45,23 +47,96 @@ def to_logit(probability: ArrayLike) -> NDArray[np.float64]:
     return result
 
 
+def uncertain(label: ArrayLike, probability: ArrayLike) -> NDArray[np.bool_] | None:
+    """Studies (n,) whose risk is neither 0 nor 1; None where a label contradicts a risk of 0 or 1.
+
+    The logit of such a risk is infinite. Where it is right it says nothing about the line through the others; where it
+    is wrong no finite line can be, and numbers would be those of `PROBABILITY_FLOOR`, not of the data.
+    """
+    positive, x = known_labels(label), to_logit(probability)
+    certain = np.abs(x) >= LOGIT_LIMIT
+    return None if (certain & ((x > 0) != positive)).any() else ~certain
+
+
 def calibration_line(label: ArrayLike, probability: ArrayLike) -> Line | None:
     """Calibration slope (1 is right, below 1 overfitted) and intercept of the same, free-slope model.
 
-    None with one class, with a constant prediction, or when the prediction separates the classes.
+    None where `undefined_line` has a reason.
     """
-    positive, x = known_labels(label), to_logit(probability)
-    if not positive.any() or positive.all() or np.ptp(x) == 0 or _separates(positive, x):
-        return None
-    return fit_line(x, positive.astype(np.float64))
+    line = _line(known_labels(label), probability)
+    return line if isinstance(line, Line) else None
+
+
+def undefined_line(label: ArrayLike, probability: ArrayLike) -> str | None:
+    """Why there is no calibration line; None where there is one.
+
+    `no_labels`, `one_class`, `constant_risk`, `separated` (the classes, by the risk: the slope is infinite),
+    `certain_risks` (a risk of 0 or 1 is contradicted, or there is nothing else to fit), `no_information` (the fitted
+    risks are 0 or 1 to rounding).
+    """
+    line = _line(known_labels(label), probability)
+    return None if isinstance(line, Line) else line
+
+
+def _line(positive: NDArray[np.bool_], probability: ArrayLike) -> Line | str:
+    """The calibration line, or why there is none."""
+    x = to_logit(probability)
+    if not _has_both(positive):
+        return "one_class" if len(positive) else "no_labels"
+    if np.ptp(x) == 0:
+        return "constant_risk"
+    if _separates(positive, x):
+        return "separated"
+    return _line_through(positive, x, uncertain(positive, probability))
+
+
+def _line_through(positive: NDArray[np.bool_], x: NDArray[np.float64], rest: NDArray[np.bool_] | None) -> Line | str:
+    """The line through the studies whose risk is neither 0 nor 1 (`rest`, of `uncertain`), or why there is none."""
+    if rest is None or not _has_both(positive[rest]) or np.ptp(x[rest]) == 0:
+        return "certain_risks"
+    if _separates(positive[rest], x[rest]):
+        return "separated"
+    line = fit_line(x[rest], positive[rest].astype(np.float64))
+    if line.slope <= 0 and not rest.all():
+        return "certain_risks"  # a line that falls would contradict risks of 0 and 1 that are right
+    return line if _information(line.intercept + line.slope * x[rest]) > LEAST_INFORMATION else "no_information"
 
 
 def calibration_in_the_large(label: ArrayLike, probability: ArrayLike) -> float | None:
-    """Intercept with the slope held at 1: 0 is right, above 0 the risks are too low. None with one class."""
-    positive, x = known_labels(label), to_logit(probability)
-    if not positive.any() or positive.all():
-        return None
-    return fit_intercept(x, float(positive.sum()))
+    """Intercept with the slope held at 1: 0 is right, above 0 the risks are too low.
+
+    None where `undefined_in_the_large` has a reason.
+    """
+    shift = _shift(known_labels(label), probability)
+    return shift if isinstance(shift, float) else None
+
+
+def undefined_in_the_large(label: ArrayLike, probability: ArrayLike) -> str | None:
+    """Why there is no calibration in the large, in the words of `undefined_line`; None where there is one."""
+    shift = _shift(known_labels(label), probability)
+    return None if isinstance(shift, float) else shift
+
+
+def _shift(positive: NDArray[np.bool_], probability: ArrayLike) -> float | str:
+    """Calibration in the large, or why there is none."""
+    x = to_logit(probability)
+    if not _has_both(positive):
+        return "one_class" if len(positive) else "no_labels"
+    rest = uncertain(positive, probability)
+    if rest is None or not _has_both(positive[rest]):
+        return "certain_risks"
+    shift = fit_intercept(x[rest], float(positive[rest].sum()))
+    return shift if _information(shift + x[rest]) > LEAST_INFORMATION else "no_information"
+
+
+def _has_both(positive: NDArray[np.bool_]) -> bool:
+    return bool(positive.any() and not positive.all())
+
+
+def _information(eta: NDArray[np.float64]) -> float:
+    """Sum of risk (1 - risk): what the studies say about an intercept."""
+    risk = expit(eta)
+    return float((risk * (1.0 - risk)).sum())
 
 
 def observed_to_expected(label: ArrayLike, probability: ArrayLike) -> float | None:
@@ -165,6 +240,8 @@ def fit_line(x: NDArray[np.float64], target: NDArray[np.float64]) -> Line:
         gradient = design.T @ (target - p)
         hessian = (design * (p * (1.0 - p))[:, None]).T @ design
         step = np.linalg.solve(hessian, gradient)
+        # a longer step may climb to where all risks are 0 or 1 to rounding, and no step leads away from there
+        step *= LONGEST_STEP / max(float(np.abs(design @ step).max()), LONGEST_STEP)
         while (proposed := _log_likelihood(design @ (beta + step), target)) < current - 1e-12 * len(x):
             step = step / 2.0
         beta, current = beta + step, proposed

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri
 
-from hyperct_pipeline.metrics.calibration import calibration_in_the_large, calibration_line, to_logit
+from hyperct_pipeline.metrics.calibration import calibration_in_the_large, calibration_line, to_logit, uncertain
 from hyperct_pipeline.metrics.discrimination import Interval, known_labels
 
 METHOD = "patient_sandwich"
@@ -24,9 +24,9 @@ def line_intervals(
     line = calibration_line(label, probability)
     if line is None:
         return None
-    x = to_logit(probability)
+    positive, x, clusters = _uncertain_studies(label, probability, patient)
     design = np.stack([np.ones_like(x), x], axis=1)
-    variance = _sandwich(design, known_labels(label), line.intercept + line.slope * x, patient)
+    variance = _sandwich(design, positive, line.intercept + line.slope * x, clusters)
     slope = _normal(line.slope, None if variance is None else variance[1, 1], level)
     return slope, _normal(line.intercept, None if variance is None else variance[0, 0], level)
 
@@ -34,12 +34,12 @@ def line_intervals(
 def in_the_large_interval(
     label: ArrayLike, probability: ArrayLike, patient: NDArray[np.integer], level: float = 0.95
 ) -> Interval | None:
-    """Calibration in the large with its interval; None with one class."""
+    """Calibration in the large with its interval; None where it is undefined."""
     shift = calibration_in_the_large(label, probability)
     if shift is None:
         return None
-    x = to_logit(probability)
-    variance = _sandwich(np.ones((len(x), 1)), known_labels(label), shift + x, patient)
+    positive, x, clusters = _uncertain_studies(label, probability, patient)
+    variance = _sandwich(np.ones((len(x), 1)), positive, shift + x, clusters)
     return _normal(shift, None if variance is None else variance[0, 0], level)
 
 
@@ -59,6 +59,15 @@ def observed_to_expected_interval(
     deviation = float(np.sqrt(groups / (groups - 1) * (excess @ excess))) / expected / ratio
     factor = float(np.exp(float(ndtri(0.5 + level / 2.0)) * deviation))
     return Interval(ratio, ratio / factor, ratio * factor, METHOD) if deviation > 0 else _undefined(ratio)
+
+
+def _uncertain_studies(
+    label: ArrayLike, probability: ArrayLike, patient: NDArray[np.integer]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.integer]]:
+    """Labels, logits and patients of the studies that a calibration is fitted to."""
+    rest = uncertain(label, probability)
+    assert rest is not None  # else there were no calibration
+    return known_labels(label)[rest], to_logit(probability)[rest], patient[rest]
 
 
 def _sandwich(

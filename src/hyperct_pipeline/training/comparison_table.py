@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperct_pipeline.metrics.bootstrap import patient_counts, percentile_band
+from hyperct_pipeline.metrics.bootstrap import mean_draws, patient_counts, percentile_band
 from hyperct_pipeline.metrics.discrimination import auroc
 from hyperct_pipeline.metrics.ranking_draws import RankedStudies
 from hyperct_pipeline.training.settings import CompareConfig
@@ -67,19 +67,13 @@ def _group(
     members: Sequence[int],
     compare: CompareConfig,
 ) -> dict[str, Any]:
-    seeds, spread = [], []
-    for of_seed in areas:
-        defined = [found for k in members if (found := of_seed[k]) is not None]
-        if defined:
-            seeds.append(float(np.mean([value for value, _ in defined])))
-            spread.append(np.stack([values for _, values in defined]))  # (tasks, D)
+    defined = [[found for k in members if (found := of_seed[k]) is not None] for of_seed in areas]
+    seeds = [float(np.mean([value for value, _ in of_seed])) for of_seed in defined if of_seed]
     if not seeds:
         none = dict.fromkeys(("auroc", "auroc_ci_low", "auroc_ci_high", "auroc_seed_low", "auroc_seed_high"))
         return none | {"n_tasks": 0, "n_seeds": len(areas)}
-    stacked = np.stack(spread).reshape(-1, spread[0].shape[1])  # (seeds * tasks, D)
-    present = ~np.isnan(stacked)
-    means = np.where(present, stacked, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-    per_draw = np.where(present.any(axis=0), means, np.nan)[:, None]
+    every = [found for of_seed in defined for found in of_seed]
+    per_draw = mean_draws([value for value, _ in every], [draws for _, draws in every])[:, None]
     low, high = percentile_band(per_draw, compare.confidence_level)
     return {
         "auroc": float(np.mean(seeds)),
@@ -87,7 +81,7 @@ def _group(
         "auroc_ci_high": float(high[0]),
         "auroc_seed_low": min(seeds),
         "auroc_seed_high": max(seeds),
-        "n_tasks": len(spread[0]),
+        "n_tasks": len(next(of_seed for of_seed in defined if of_seed)),
         "n_seeds": len(areas),
     }
 
