@@ -52,7 +52,7 @@ def test_ours_is_read_where_none_is_given_and_none_where_there_is_none(tmp_path:
 def test_text_labels_are_refused_in_our_words(tmp_path: Path, ending: str) -> None:
     file, table = tmp_path / f"theirs.{ending}", TABLE.assign(label=["positive", "negative"])
     table.to_csv(file, index=False) if ending == "csv" else table.to_parquet(file)
-    with pytest.raises(LabelTableError, match=r"label is not a number \(2 rows\)"):
+    with pytest.raises(LabelTableError, match=r"label is not a number \(2 rows: [0-9, .]+\)"):
         checked_predictions(PredictionsTable("predictions", given=str(file)).load())
 
 
@@ -67,7 +67,9 @@ def test_text_labels_are_refused_in_our_words(tmp_path: Path, ending: str) -> No
             b'a,b\n1,"x\ny"\n\n1\n2,3,4\n5,6\n',
             r"row 2 below the header \(line 5\) has 1 cells, the header has 2; 2 of 4 rows differ.*cut off",
         ),
-        ("jane_doe.csv", b"a\n1\n\xff\n", r"not readable as csv \(line 3 is not UTF-8\)"),
+        ("jane_doe.csv", b"a\n1\n\xff\n", r"not readable as csv \(line 3 is not UTF-8\).*Save it as CSV UTF-8\.$"),
+        ("jane_doe.csv", b"PK\x03\x04\xff\x00", r"\(it is a workbook under another name\).*Save it as CSV UTF-8\.$"),
+        ("jane_doe.xlsx", b"PK\x03\x04", r"ends in '\.xlsx', not \.csv or \.parquet \(save the sheet as CSV UTF-8\)"),
         ("jane_doe.csv", b'a,b\n1,2\n"3,4\n', r"a quotation mark in the row that begins in line 3 is not closed"),
         ("jane_doe.csv", b"a;b\n1;2\n", r"has one column: its header looks separated by semicolons, expected commas"),
         ("jane_doe.csv", b"a\tb\n1\t2\n", r"has one column: its header looks separated by tabs"),
@@ -133,7 +135,7 @@ def test_truth_values_of_a_csv_are_labels(tmp_path: Path) -> None:
     file.write_text("study_key,patient_key,task,label,probability\n1,1,n,True,0.5\n2,2,n,false,0.5\n3,3,n,,0.5\n")
     assert checked_predictions(read_predictions(file, "predictions"))["label"].tolist() == [1, 0, pd.NA]
     file.write_text("study_key,patient_key,task,label,probability\n1,1,n,1,True\n")
-    with pytest.raises(LabelTableError, match=r"probability is not a number \(1 rows\)"):
+    with pytest.raises(LabelTableError, match=r"probability is not a number \(1 rows: [0-9, .]+\)"):
         checked_predictions(read_predictions(file, "predictions"))
 
 

@@ -149,10 +149,16 @@ def test_rows_stand_in_the_order_of_their_keys(predictions: pd.DataFrame) -> Non
 def test_missing_predictions_are_refused_or_left_out_never_negative(predictions: pd.DataFrame) -> None:
     test = _table(predictions, "test").reset_index(drop=True)
     test.loc[[0, 5], "probability"] = np.nan
-    with pytest.raises(LabelTableError, match=r"probability is missing \(2 rows\)"):
+    with pytest.raises(LabelTableError, match=r"probability is missing \(2 rows: [0-9, .]+\)"):
         _assessed(test)
     config = AssessConfig(missing_predictions="exclude")
     found = assessed_table(test, None, CATALOGUE, config, RecalibrationConfig())
     assert len(found.rows) == 398
     assert found.facts["rows_without_prediction"] == 2
     assert _assessed(test.dropna(subset="probability")).facts["rows_without_prediction"] == 0
+
+
+def test_columns_that_nothing_reads_are_told(predictions: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    table = predictions.assign(prob_rival=0.5, probability_rival=0.5, site="a")
+    assessed_table(table, None, {}, AssessConfig(), RecalibrationConfig())
+    assert "1 columns are not used: ['prob_rival']" in caplog.text

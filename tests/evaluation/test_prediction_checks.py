@@ -42,20 +42,26 @@ def test_numbers_may_come_as_text_and_limits_are_within() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"probability": [0.5, 1.5, np.nan]}, r"missing \(1 rows\).*outside \[0, 1\] \(1 rows\)"),
-        ({"probability_calibrated": [0.5, 1.01, -0.01]}, r"probability_calibrated is outside \[0, 1\] \(2 rows\)"),
-        ({"label": ["yes", "1", ""]}, r"3 rows are refused: label is not a number \(1 rows\)$"),
-        ({"probability": ["high", "0.5", "1"]}, r"refused: probability is not a number \(1 rows\)$"),
+        ({"probability": [0.5, 1.5, np.nan]}, r"missing \(1 rows: [0-9, .]+\).*outside \[0, 1\] \(1 rows: [0-9, .]+\)"),
+        (
+            {"probability_calibrated": [0.5, 1.01, -0.01]},
+            r"probability_calibrated is outside \[0, 1\] \(2 rows: [0-9, .]+\)",
+        ),
+        ({"label": ["yes", "1", ""]}, r"3 rows are refused: label is not a number \(1 rows: [0-9, .]+\)$"),
+        ({"probability": ["high", "0.5", "1"]}, r"refused: probability is not a number \(1 rows: [0-9, .]+\)$"),
         (
             {"probability_calibrated": ["0.1", "-", "0.2"]},
-            r"refused: probability_calibrated is not a number \(1 rows\)$",
+            r"refused: probability_calibrated is not a number \(1 rows: [0-9, .]+\)$",
         ),
-        ({"threshold_youden": [0.5, 0.5, 0.6]}, r"several values of threshold_youden \(3 rows\)"),
-        ({"threshold_youden": [37.0] * 3}, r"threshold_youden is outside \[0, 1\] \(3 rows\)"),  # percent
+        ({"threshold_youden": [0.5, 0.5, 0.6]}, r"several values of threshold_youden \(3 rows: [0-9, .]+\)"),
+        (
+            {"threshold_youden": [37.0] * 3},
+            r"threshold_youden is outside \[0, 1\], as percentages would be; divide by 100 \(3 rows: 1, 2, 3\)$",
+        ),
         ({"threshold_target_sensitivity": [-0.01] * 3}, r"threshold_target_sensitivity is outside \[0, 1\]"),
-        ({"label": [1, 0, 2]}, r"label is not 1, 0 or unknown .* \(1 rows\)"),
-        ({"study_key": ["1", "1", "3"]}, r"more than one row \(2 rows\)"),
-        ({"patient_key": ["1", None, "3"]}, r"patient_key is missing \(1 rows\)"),
+        ({"label": [1, 0, 2]}, r"label is not 1, 0 or unknown .* \(1 rows: [0-9, .]+\)"),
+        ({"study_key": ["1", "1", "3"]}, r"more than one row \(2 rows: 1, 2\)"),
+        ({"patient_key": ["1", None, "3"]}, r"patient_key is missing \(1 rows: [0-9, .]+\)"),
     ],
 )
 def test_bad_tables_are_refused_with_counts(change: dict[str, list[object]], message: str) -> None:
@@ -77,7 +83,7 @@ def test_recalibrated_risks_are_of_a_whole_task_or_of_none() -> None:
     frame.loc[9, ["label", "probability_calibrated"]] = np.nan  # no label, no number needed
     assert checked_predictions(frame)["probability_calibrated"].notna().sum() == 5
     frame.loc[15, "probability_calibrated"] = np.nan
-    message = r"refused: probability_calibrated is missing beside others of its task \(1 rows\)$"
+    message = r"refused: probability_calibrated is missing beside others of its task \(1 rows: [0-9, .]+\)$"
     with pytest.raises(LabelTableError, match=message):
         checked_predictions(frame)
     kept, n = without_missing(frame)
@@ -123,15 +129,15 @@ def test_rows_that_are_missing_elsewhere_are_counted(caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patient_key": "q"}, r"a study has several values of patient_key \(3 rows\)"),
-        ({"study_key": None}, r"study_key is missing \(1 rows\)"),
-        ({"task": " "}, r"task is missing \(1 rows\)"),
-        ({"probability_rival": np.nan}, r"probability_rival is missing \(1 rows\)"),
-        ({"probability_rival": -0.1}, r"probability_rival is outside \[0, 1\] \(1 rows\)"),
-        ({"probability": np.inf}, r"probability is outside \[0, 1\] \(1 rows\)"),
-        ({"model_id": "m2"}, r"model_id names several models \(18 rows\)"),
-        ({"cohort": "other"}, r"several values of cohort \(3 rows\)"),
-        ({"age_years": "old"}, r"age_years is not a number \(1 rows\)"),
+        ({"patient_key": "q"}, r"a study has several values of patient_key \(3 rows: [0-9, .]+\)"),
+        ({"study_key": None}, r"study_key is missing \(1 rows: [0-9]+\)"),
+        ({"task": " "}, r"task is missing \(1 rows: [0-9, .]+\)"),
+        ({"probability_rival": np.nan}, r"probability_rival is missing \(1 rows: [0-9, .]+\)"),
+        ({"probability_rival": -0.1}, r"probability_rival is outside \[0, 1\] \(1 rows: [0-9, .]+\)"),
+        ({"probability": np.inf}, r"probability is outside \[0, 1\] \(1 rows: [0-9, .]+\)"),
+        ({"model_id": "m2"}, r"model_id names several models \(18 rows: [0-9, .]+\)"),
+        ({"cohort": "other"}, r"several values of cohort \(3 rows: [0-9, .]+\)"),
+        ({"age_years": "old"}, r"age_years is not a number \(1 rows: [0-9, .]+\)"),
     ],
 )
 def test_what_one_row_can_spoil(change: dict[str, object], message: str) -> None:
@@ -168,17 +174,17 @@ def test_rivals_are_the_other_probability_columns() -> None:
 @pytest.mark.parametrize(
     ("cell", "column", "message"),
     [
-        (b"k", "study_key", r"study_key is bytes, a list or the like, no single value \(1 rows\)"),
-        ([1], "patient_key", r"patient_key is bytes, a list or the like, no single value \(1 rows\)"),
+        (b"k", "study_key", r"study_key is bytes, a list or the like, no single value \(1 rows: [0-9, .]+\)"),
+        ([1], "patient_key", r"patient_key is bytes, a list or the like, no single value \(1 rows: [0-9, .]+\)"),
         (b"0.5", "probability", r"probability is bytes, a list or the like"),
         ([0.5], "probability", r"probability is bytes, a list or the like"),
         (np.array([1]), "site", r"site is bytes, a list or the like"),
-        ("a\0b", "task", r"task holds a NUL byte or a lone carriage return \(1 rows\)"),
-        ("a\rb", "site", r"site holds a NUL byte or a lone carriage return \(1 rows\)"),
-        (True, "probability", r"probability is a truth value, not a number \(1 rows\)"),
-        (-2, "age_years", r"age_years is outside 0 to 130 .* \(1 rows\)"),
-        (130.5, "age_years", r"age_years is outside 0 to 130 .* \(1 rows\)"),
-        (-0.5, "slice_thickness_mm", r"slice_thickness_mm is below 0 .* \(1 rows\)"),
+        ("a\0b", "task", r"task holds a NUL byte or a lone carriage return \(1 rows: [0-9, .]+\)"),
+        ("a\rb", "site", r"site holds a NUL byte or a lone carriage return \(1 rows: [0-9, .]+\)"),
+        (True, "probability", r"probability is a truth value, not a number \(1 rows: [0-9, .]+\)"),
+        (-2, "age_years", r"age_years is outside 0 to 130 .* \(1 rows: [0-9, .]+\)"),
+        (130.5, "age_years", r"age_years is outside 0 to 130 .* \(1 rows: [0-9, .]+\)"),
+        (-0.5, "slice_thickness_mm", r"slice_thickness_mm is below 0 .* \(1 rows: [0-9, .]+\)"),
     ],
 )
 def test_cells_that_mean_nothing_are_refused(cell: object, column: str, message: str) -> None:
@@ -199,7 +205,7 @@ def test_truth_values_are_labels_and_no_predictions() -> None:
     assert set(checked_predictions(_grid().assign(label=[True, False] * 9))["label"]) == {1, 0}
     mixed = checked_predictions(_grid().assign(label=[True, None, False] * 6).astype({"label": object}))["label"]
     assert mixed.tolist()[:3] == [1, pd.NA, 0]
-    with pytest.raises(LabelTableError, match=r"probability is a truth value, not a number \(18 rows\)"):
+    with pytest.raises(LabelTableError, match=r"probability is a truth value, not a number \(18 rows: [0-9, .]+\)"):
         checked_predictions(_grid().assign(probability=True))
 
 
@@ -215,7 +221,7 @@ def test_a_row_without_label_and_prediction_counts_as_unknown() -> None:
     checked = checked_predictions(frame)
     assert checked["label"].isna().sum() == 2 and len(checked) == 18
     frame.loc[2, "probability"] = np.nan
-    with pytest.raises(LabelTableError, match=r"probability is missing \(1 rows\)$"):
+    with pytest.raises(LabelTableError, match=r"probability is missing \(1 rows: [0-9, .]+\)$"):
         checked_predictions(frame)
 
 
@@ -226,3 +232,16 @@ def test_a_table_that_lacks_its_end_may_be_let_through(by: str, caplog: pytest.L
         checked_predictions(short)
     assert len(checked_predictions(short, allow_cut_off=True)) == 17
     assert "look cut off" in caplog.text
+
+
+def test_the_first_rows_of_a_problem_are_named(predictions: pd.DataFrame) -> None:
+    broken = predictions.assign(probability=predictions["probability"].mask(predictions.index % 100 == 6, 1.5))
+    n = int((predictions.index % 100 == 6).sum())
+    with pytest.raises(LabelTableError, match=rf"is outside \[0, 1\] \({n} rows: 7, 107, 207 \.\.\.\)$"):
+        checked_predictions(broken)
+
+
+def test_a_column_of_nearly_the_right_name_is_pointed_out(predictions: pd.DataFrame) -> None:
+    renamed = predictions.rename(columns={"study_key": "Study Key"})
+    with pytest.raises(LabelTableError, match=r"absent: \['study_key'\].*found \['Study Key'\], which must be renamed"):
+        checked_predictions(renamed)

@@ -125,8 +125,10 @@ def test_the_second_threshold_reaches_its_sensitivity_on_validation(predictions:
     assert (rows.loc[rows["label"] == 1, "probability"] >= threshold).mean() >= 0.8
 
 
-def test_isotonic_needs_a_large_validation_set(predictions: pd.DataFrame) -> None:
+def test_isotonic_needs_a_large_validation_set(predictions: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     small = _fit(predictions, method="isotonic")["tasks"]["nodule"]
+    assert "needs 200 validation studies of each class" in caplog.text
+    assert "4 of 4 tasks have fewer" in caplog.text
     assert small["method"] == "platt"
     whole = _fit(predictions, method="isotonic", isotonic_min_class_count=15)
     fitted = whole["tasks"]["nodule"]

@@ -4,6 +4,8 @@ import csv
 import io
 from pathlib import Path
 
+WORKBOOK = "it is a workbook under another name"
+_ZIP = b"PK\x03\x04"  # what xlsx and ods files begin with
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
@@ -21,6 +23,8 @@ def csv_fault(file: Path) -> str:
     Rows are counted below the header, lines from the start of the file.
     """
     content = file.read_bytes()
+    if content.startswith(_ZIP):
+        return WORKBOOK
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

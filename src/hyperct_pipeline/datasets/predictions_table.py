@@ -10,7 +10,7 @@ import pyarrow.compute
 import pyarrow.csv
 from kedro.io import AbstractDataset, DatasetError
 
-from hyperct_pipeline.datasets.csv_faults import csv_fault, separator_hint
+from hyperct_pipeline.datasets.csv_faults import WORKBOOK, csv_fault, separator_hint
 from hyperct_pipeline.errors import ConfigError, LabelTableError, MissingInputError
 from hyperct_pipeline.evaluation.cut_off_tables import ENDS_OPEN
 from hyperct_pipeline.evaluation.prediction_keys import MISSING_WORDS
@@ -93,16 +93,19 @@ def read_predictions(file: Path, name: str) -> pd.DataFrame:
     is_file = _is_file(file)
     if not is_file or ending not in (".csv", ".parquet"):
         found = f"ends in '{ending}', not .csv or .parquet" if is_file else "is not a file that can be reached"
+        if ending in (".xls", ".xlsx", ".ods") and is_file:
+            found += " (save the sheet as CSV UTF-8)"
         raise LabelTableError(f"The table '{name}' {found}. Name it with `--params={name}=PATH`.")
     try:
         return _read_parquet(file) if ending == ".parquet" else _read_csv(file, name)
     except (pa.ArrowException, csv.Error, UnicodeDecodeError, OSError) as error:
         # the reader's own text may quote cells, so only the kind of error is passed on
         fault = (csv_fault(file) if ending == ".csv" else "") or type(error).__name__
+        cut_off = "A file that was cut off reads like this; write or copy it again."
+        remedy = "Save it as CSV UTF-8." if "UTF-8" in fault or fault == WORKBOOK else cut_off
         raise LabelTableError(
             f"The table '{name}' is not readable as {ending[1:]} ({fault}): expected one row per study "
-            "and task under a header, the same number of cells in every row, CSV in UTF-8 with commas. A file that "
-            "was cut off reads like this; write or copy it again."
+            f"and task under a header, the same number of cells in every row, CSV in UTF-8 with commas. {remedy}"
         ) from None
 
 

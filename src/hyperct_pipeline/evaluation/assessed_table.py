@@ -14,7 +14,7 @@ from hyperct_pipeline.evaluation.assessment import MACRO
 from hyperct_pipeline.evaluation.net_benefit import decision_cohorts
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions, without_missing
 from hyperct_pipeline.evaluation.prediction_keys import warn_of_similar_keys
-from hyperct_pipeline.evaluation.prediction_problems import RECALIBRATED, THRESHOLDS, rivals_of
+from hyperct_pipeline.evaluation.prediction_problems import COLUMNS, RECALIBRATED, RIVAL, THRESHOLDS, rivals_of
 from hyperct_pipeline.evaluation.prediction_splits import of_split
 from hyperct_pipeline.evaluation.recalibration import (
     Calibration,
@@ -71,6 +71,7 @@ def assessed_table(
         predictions, excluded = without_missing(predictions)
     checked = checked_predictions(predictions, allow_cut_off=excludes)
     _refuse_names(config, catalogue, checked)
+    _tell_unused(predictions)
     rows = of_split(checked, config.split)
     fitting: pd.DataFrame | None
     if validation is not None:
@@ -126,6 +127,17 @@ def _refuse_names(config: AssessConfig, catalogue: Mapping[str, str], checked: p
     for name in ("task_thresholds_percent", "stated_prevalence"):
         if strange := sorted(set(getattr(config, name)) - known):
             raise ConfigError(f"assess.{name} names {strange}; neither the predictions nor task_catalogue know them")
+
+
+def _tell_unused(predictions: pd.DataFrame) -> None:
+    """Log columns that nothing reads; a misspelt name would be passed over in silence."""
+    names = [str(column).strip() for column in predictions]
+    read = {*COLUMNS, *(f"{RIVAL}{model}" for model in rivals_of(predictions))}
+    if unused := [name for name in names if name not in read]:
+        logger.warning(
+            "predictions: %d columns are not used: %s. Another model's predictions would be in probability_<model>; "
+            "docs/evaluation.md lists all columns that are read", len(unused), unused,
+        )  # fmt: skip
 
 
 def _is_recalibrated(rows: pd.DataFrame) -> bool:

@@ -1,8 +1,8 @@
 """What a table of predictions, ours or another system's, must hold before a number is made of it.
 
-A problem is named with the table (`predictions` or `validation`, the parameter that names it), the column and the
-number of rows, never with a key: those of another system may identify people. Nothing is repaired by a guess: a
-prediction that is missing is an error, never a negative.
+A problem is named with the table (`predictions` or `validation`, the parameter that names it), the column, the number
+of rows and the first of them, never with a key: those of another system may identify people. Nothing is repaired by a
+guess: a prediction that is missing is an error, never a negative.
 """
 
 import logging
@@ -33,6 +33,7 @@ from hyperct_pipeline.metrics.calibration import to_logit
 
 logger = logging.getLogger(__name__)
 
+SHOWN_ROWS = 3  # numbers of rows that a message gives
 LOGIT_TOLERANCE = 1e-6  # a logit further than this from its probability belongs to another scale
 
 
@@ -63,7 +64,9 @@ def checked_predictions(
     if doubled := sorted(set(frame.columns[frame.columns.duplicated()])):
         raise LabelTableError(f"{name}: columns stand twice: {doubled}")
     if absent := [column for column in REQUIRED if column not in frame]:
-        raise LabelTableError(f"{name}: columns absent: {absent}; required are {list(REQUIRED)}")
+        near = [column for column in frame if column.lower().replace(" ", "_") in absent]
+        hint = f"; found {near}, which must be renamed to the letter" if near else ""
+        raise LabelTableError(f"{name}: columns absent: {absent}; required are {list(REQUIRED)}{hint}")
     if RIVAL in frame:
         raise LabelTableError(f"{name}: column {RIVAL!r} names no model; call it {RIVAL}<model>")
     if frame.empty:
@@ -84,8 +87,15 @@ def checked_predictions(
 
 
 def _refuse(frame: pd.DataFrame, found: Iterable[Problem], name: str) -> None:
-    if texts := [f"{text} ({int(rows.sum())} rows)" for text, rows in found if rows.any()]:
+    if texts := [f"{text} ({_counted(rows)})" for text, rows in found if rows.any()]:
         raise LabelTableError(f"{name} of {len(frame)} rows are refused: " + "; ".join(texts))
+
+
+def _counted(rows: "pd.Series[bool]") -> str:
+    """`12 rows: 3, 4, 9 ...`, data rows of the table from 1."""
+    numbers = (rows.index[rows] + 1).tolist()
+    shown = ", ".join(map(str, numbers[:SHOWN_ROWS])) + (" ..." if len(numbers) > SHOWN_ROWS else "")
+    return f"{len(numbers)} rows: {shown}"
 
 
 def without_missing(predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:

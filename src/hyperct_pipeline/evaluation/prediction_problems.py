@@ -14,6 +14,8 @@ THRESHOLDS = ("threshold_youden", "threshold_target_sensitivity")
 STUDY_NUMBERS = ("age_years", "slice_thickness_mm")
 STUDY_TEXTS = ("site", "sex", "scanner", "kernel")
 OLDEST_YEARS = 130
+COLUMNS = frozenset({*REQUIRED, *KEYS, "group", "logit", RECALIBRATED, *THRESHOLDS, *STUDY_NUMBERS, *STUDY_TEXTS})
+"""All that is read of a table, beside other models' predictions."""
 _CONTROL = re.compile(r"\0|\r(?!\n)")  # neither survives a CSV
 
 Problem = tuple[str, "pd.Series[bool]"]
@@ -59,8 +61,16 @@ def _of_numbers(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> Iterat
         if name == RECALIBRATED:
             yield f"{name} is missing beside others of its task", partly_missing(frame, values, has_no_label) & ~wrong
         if name in ("probability", RECALIBRATED, *THRESHOLDS, *rivals):
-            yield f"{name} is outside [0, 1]", (values < 0) | (values > 1)
+            outside = (values < 0) | (values > 1)
+            hint = ", as percentages would be; divide by 100" if _like_percent(values) else ""
+            yield f"{name} is outside [0, 1]{hint}", outside
     yield "label is not 1, 0 or unknown (empty or -1)", label.notna() & ~label.isin([0.0, 1.0, -1.0])
+
+
+def _like_percent(values: pd.Series) -> bool:
+    """Mostly above 1, and all from 0 to 100."""
+    known = values.dropna()
+    return bool(len(known) and known.between(0.0, 100.0).all() and (known > 1.0).mean() > 0.5)
 
 
 def partly_missing(frame: pd.DataFrame, values: pd.Series, has_no_label: "pd.Series[bool]") -> "pd.Series[bool]":

@@ -1,6 +1,7 @@
 """Calibrators and thresholds: fitted on the validation split, applied everywhere, kept as JSON."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from hyperct_pipeline.errors import LabelTableError, LeakageError
 from hyperct_pipeline.evaluation.assess_settings import RecalibrationConfig
 from hyperct_pipeline.metrics import calibration, discrimination
+
+logger = logging.getLogger(__name__)
 
 Calibration = dict[str, Any]
 """model_id, split_digest, n_studies, n_patients, target_sensitivity, and `tasks`: task -> method, slope, intercept,
@@ -81,15 +84,21 @@ def fit_calibration(validation: pd.DataFrame, config: RecalibrationConfig) -> Ca
     keeps an unknown calibrated probability.
     """
     models = list(validation["model_id"].dropna().unique()) if "model_id" in validation else []
+    tasks = {str(task): _fit_task(rows, config) for task, rows in validation.groupby("task", sort=False, observed=True)}
+    others = [task for task, fitted in tasks.items() if fitted["method"] != "isotonic"]
+    if config.method == "isotonic" and others:
+        logger.warning(
+            "recalibration.method is isotonic, which needs %d validation studies of each class "
+            "(recalibration.isotonic_min_class_count): %d of %d tasks have fewer and are recalibrated by a line: %s",
+            config.isotonic_min_class_count, len(others), len(tasks), ", ".join(others),
+        )  # fmt: skip
     return {
         "model_id": str(models[0]) if len(models) else None,
         "split_digest": split_digest(validation),
         "n_studies": int(validation["study_key"].nunique()),
         "n_patients": int(validation["patient_key"].nunique()),
         "target_sensitivity": config.target_sensitivity,
-        "tasks": {
-            str(task): _fit_task(rows, config) for task, rows in validation.groupby("task", sort=False, observed=True)
-        },
+        "tasks": tasks,
     }
 
 
