@@ -14,8 +14,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from kedro.io import DatasetError
 from matplotlib.figure import Figure
 
+from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.hooks import tracked_data
 from hyperct_pipeline.hooks.tracked_data import TrackedRun, flat_parameters
 from hyperct_pipeline.hooks.tracking import TrackingHook, reachable
@@ -126,6 +128,7 @@ def test_the_same_weights_are_registered_once(tmp_path: Path, monkeypatch: pytes
     assert links[1] == links[0] and [link["run_id"] for link in links] == [runs[0], runs[0], runs[2], runs[3]]
     versions = client.search_model_versions("name = 'hyperct'")
     assert {v.version: v.tags["weights.digest"] for v in versions} == {1: "aaaa", 2: "bbbb", 3: "aaaa"}
+    assert {(v.tags["pipeline"], v.tags["tasks"]) for v in versions} == {("fit", "1")}
     assert {v.tags["model.id"] for v in versions} == {link["model_id"] for link in links}
     (used,) = client.get_run(runs[1]).inputs.model_inputs
     assert used.model_id == links[0]["model_id"]
@@ -133,7 +136,7 @@ def test_the_same_weights_are_registered_once(tmp_path: Path, monkeypatch: pytes
 
 def test_tags_name_neither_user_nor_path(hook: TrackingHook, tmp_path: Path) -> None:
     tags = mlflow.MlflowClient().get_run(start(hook)).data.tags
-    hook.on_pipeline_error()
+    hook.on_pipeline_error(LabelTableError("x"))
     text = json.dumps(tags)
     assert str(tmp_path) not in text
     assert "mlflow.user" not in tags
@@ -142,8 +145,12 @@ def test_tags_name_neither_user_nor_path(hook: TrackingHook, tmp_path: Path) -> 
 
 def test_a_failed_run_is_failed(hook: TrackingHook) -> None:
     run_id = start(hook)
-    hook.on_pipeline_error()
-    assert mlflow.MlflowClient().get_run(run_id).info.status == "FAILED"
+    wrapped = DatasetError("of kedro")
+    wrapped.__cause__ = LabelTableError("jane_doe.csv")
+    hook.on_pipeline_error(wrapped)
+    run = mlflow.MlflowClient().get_run(run_id)
+    assert (run.info.status, run.data.tags["error"]) == ("FAILED", "LabelTableError")
+    assert "jane_doe" not in json.dumps(run.data.tags)
 
 
 def test_a_server_that_is_down_costs_a_warning(

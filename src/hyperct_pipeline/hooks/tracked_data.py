@@ -37,11 +37,12 @@ BATCH = 100  # entries MLflow takes in one call
 class TrackedRun:
     """One open MLflow run, addressed by its id, so that any thread may log to it."""
 
-    def __init__(self, run_id: str, experiment_id: str, link: Mapping[str, str]) -> None:
+    def __init__(self, run_id: str, experiment_id: str, link: Mapping[str, str], pipeline: str = "") -> None:
         from mlflow import MlflowClient
 
         self.run_id = run_id
         self.experiment_id = experiment_id
+        self._pipeline = pipeline  # what makes a model, for the tags of its version
         self._link = dict(link)  # {run_id, model_id, version} of the model of this run, or empty
         self._client = MlflowClient()
 
@@ -76,7 +77,7 @@ class TrackedRun:
         run = client.create_run(experiment_id, tags=tags, run_name=tags["pipeline"])
         if link:
             client.log_inputs(run.info.run_id, models=[LoggedModelInput(link["model_id"])])
-        return cls(run.info.run_id, experiment_id, link)
+        return cls(run.info.run_id, experiment_id, link, tags["pipeline"])
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log scalar parameters one by one and all of them as `configuration.json`."""
@@ -197,7 +198,12 @@ class TrackedRun:
             REGISTERED_MODEL,
             f"models:/{logged.model_id}",
             self.run_id,
-            tags={WEIGHTS_TAG: package.model_id, MODEL_TAG: logged.model_id},
+            tags={
+                WEIGHTS_TAG: package.model_id,
+                MODEL_TAG: logged.model_id,
+                "pipeline": self._pipeline,
+                "tasks": str(len(package.tasks)),
+            },
             model_id=logged.model_id,
         )
         self._link = {"run_id": self.run_id, "model_id": logged.model_id, "version": str(version.version)}
@@ -210,8 +216,15 @@ class TrackedRun:
         )
         return versions[0] if versions else None
 
-    def end(self, status: str) -> None:
-        """Close the run as FINISHED, FAILED or KILLED."""
+    def end(self, status: str, error: str | None = None) -> None:
+        """Close the run as FINISHED, FAILED or KILLED.
+
+        Args:
+            status: one of these.
+            error: kind of what stopped it, which becomes the tag `error`; its text stays in the log.
+        """
+        if error is not None:
+            self._client.set_tag(self.run_id, "error", error)
         self._client.set_terminated(self.run_id, status=status)
 
 

@@ -29,6 +29,8 @@ from kedro.pipeline import Pipeline
 
 from hyperct_pipeline import __version__
 from hyperct_pipeline.atomic_file import replacing
+from hyperct_pipeline.evaluation.run_facts import commit_of
+from hyperct_pipeline.hooks.failure_message import root_cause
 from hyperct_pipeline.hooks.tracked_data import TrackedRun
 from hyperct_pipeline.hooks.training_node import rank_of
 
@@ -94,6 +96,7 @@ class TrackingHook:
             "kedro.env": str(run_params.get("env") or "local"),
             "kedro.runner": _runner_name(run_params.get("runner")),
             "hyperct_pipeline.version": __version__,
+            "hyperct_pipeline.commit": commit_of(Path(__file__).parent),
         }
         groups = {
             name.removeprefix("params:").split(".")[0] for name in pipeline.inputs() if name.startswith("params:")
@@ -142,14 +145,14 @@ class TrackingHook:
         self._end("FINISHED")
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Close the run as failed."""
-        self._end("FAILED")
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Close the run as failed, tagged with the kind of error."""
+        self._end("FAILED", type(root_cause(error) or error).__name__)
 
-    def _end(self, status: str) -> None:
+    def _end(self, status: str, error: str | None = None) -> None:
         run, closing = self._run, self._guarded
         if run is not None:
-            closing(lambda: run.end(status))
+            closing(lambda: run.end(status, error))
         self._run = None
 
     def _guarded(self, call: Callable[[], None]) -> None:
