@@ -5,7 +5,14 @@ import warnings
 
 from kedro.config import OmegaConfigLoader
 
-from hyperct_pipeline.hooks import ConfigurationHook, FailureMessageHook, OneWriterHook, PreflightHook, TrackingHook
+from hyperct_pipeline.hooks import (
+    CommandNamesHook,
+    ConfigurationHook,
+    FailureMessageHook,
+    OneWriterHook,
+    PreflightHook,
+    TrackingHook,
+)
 
 # Kedro 1.7 calls what omegaconf has renamed, at every start.
 warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
@@ -14,7 +21,15 @@ warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
 for _name in ("kedro.framework.hooks.manager", "kedro.framework.cli.hooks.manager"):
     logging.getLogger(_name).setLevel(logging.INFO)
 
-HOOKS = (FailureMessageHook(), ConfigurationHook(), PreflightHook(), TrackingHook(), OneWriterHook())
+# Hooks of one kind are called from the last to the first.
+HOOKS = (
+    CommandNamesHook(),
+    FailureMessageHook(),
+    ConfigurationHook(),
+    PreflightHook(),
+    TrackingHook(),
+    OneWriterHook(),
+)
 
 # The tracking hook replaces what Kedro's plugins would do; kedro-telemetry comes with kedro and stays silent.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
