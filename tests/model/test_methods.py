@@ -169,8 +169,18 @@ def test_a_cpu_keeps_merged_weights_of_small_models_only(monkeypatch, all_bytes:
     monkeypatch.setattr(task_weights, "free_bytes", lambda device: 2**35)
     resident, made = ResidentWeights(), []
     for _ in range(2):
-        resident.get("state", 0, lambda: made.append(0), all_bytes, torch.device("cpu"))
-    assert len(made) == (1 if kept else 2)
+        resident.get("state", 0, lambda at_once: made.append(at_once), all_bytes, torch.device("cpu"))
+    assert made == ([True] if kept else [False, False])  # what is not kept is merged block by block
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("method", ["hyperct", "task_lora"])
+def test_weights_that_are_not_kept_give_the_same_logits(monkeypatch, tiny_input, method: str, precision: str) -> None:
+    kept = model_of(method=method).logits_all_tasks(*tiny_input, precision=precision)
+    monkeypatch.setattr(task_weights, "_RESIDENT_HOST_BYTES", 0)
+    model = model_of(method=method)
+    for _ in range(2):
+        assert torch.equal(model.logits_all_tasks(*tiny_input, precision=precision), kept)
 
 
 @pytest.mark.parametrize(("all_bytes", "kept"), [(2**34, True), (2**34 + 1, False)])
@@ -180,7 +190,7 @@ def test_merged_weights_fill_half_of_the_free_memory_at_most(monkeypatch, device
     monkeypatch.setattr(task_weights, "free_bytes", lambda device: 2**35 // small)
     resident, made = ResidentWeights(), []
     for _ in range(2):
-        resident.get("state", 0, lambda: made.append(0), -(-all_bytes // small), torch.device(device))
+        resident.get("state", 0, lambda at_once: made.append(at_once), -(-all_bytes // small), torch.device(device))
     assert len(made) == (1 if kept else 2)
 
 
