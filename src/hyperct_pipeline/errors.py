@@ -36,6 +36,11 @@ class PackageError(HyperctError):
 class StoreError(HyperctError):
     """A stored volume is absent, damaged, or was prepared with other settings."""
 
+    @classmethod
+    def damaged(cls, key: str, how: str) -> "StoreError":
+        """Of a volume whose file has changed since it was written."""
+        return cls(f"Stored volume {key} is damaged ({how}). Run `kedro run --pipelines=preprocess` again.")
+
 
 class SecretError(HyperctError):
     """The pseudonym secret is missing, too short, or not the one the data were made with."""

@@ -6,6 +6,7 @@ import warnings
 from kedro.config import OmegaConfigLoader
 
 from hyperct_pipeline.hooks import (
+    CommandNamesHook,
     ConfigurationHook,
     FailureMessageHook,
     OneWriterHook,
@@ -21,7 +22,9 @@ warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
 for _name in ("kedro.framework.hooks.manager", "kedro.framework.cli.hooks.manager"):
     logging.getLogger(_name).setLevel(logging.INFO)
 
+# Hooks of one kind are called from the last to the first.
 HOOKS = (
+    CommandNamesHook(),
     FailureMessageHook(),
     ConfigurationHook(),
     PreflightHook(),

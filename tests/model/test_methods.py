@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.model import task_weights
 from hyperct_pipeline.model.adapter_table import AdapterTable
 from hyperct_pipeline.model.backbone import build_backbone
 from hyperct_pipeline.model.hyperct import HyperCT, HyperCTConfig
 from hyperct_pipeline.model.hypernetwork import CoreHypernetwork, Hypernetwork
 from hyperct_pipeline.model.settings import SITES, BackboneConfig
-from hyperct_pipeline.model.task_weights import _host_free, free_bytes
+from hyperct_pipeline.model.task_weights import ResidentWeights, _host_free, free_bytes
 from hyperct_pipeline.model.update_size import update_sizes
 
 from .conftest import TINY_BACKBONE, TINY_MODEL
@@ -164,6 +165,36 @@ def test_merged_weights_are_kept_until_a_parameter_changes(tiny_input: tuple[Ten
     made.clear()
     changed = model.logits_all_tasks(*tiny_input)
     assert len(made) == 4 and not torch.allclose(changed, first)
+
+
+@pytest.mark.parametrize(("all_bytes", "kept"), [(2**30, True), (2**30 + 1, False)])
+def test_a_cpu_keeps_merged_weights_of_small_models_only(monkeypatch, all_bytes: int, kept: bool) -> None:
+    monkeypatch.setattr(task_weights, "free_bytes", lambda device: 2**35)
+    resident, made = ResidentWeights(), []
+    for _ in range(2):
+        resident.get("state", 0, lambda at_once: made.append(at_once), all_bytes, torch.device("cpu"))
+    assert made == ([True] if kept else [False, False])  # what is not kept is merged block by block
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("method", ["hyperct", "task_lora"])
+def test_weights_that_are_not_kept_give_the_same_logits(monkeypatch, tiny_input, method: str, precision: str) -> None:
+    kept = model_of(method=method).logits_all_tasks(*tiny_input, precision=precision)
+    monkeypatch.setattr(task_weights, "_RESIDENT_HOST_BYTES", 0)
+    model = model_of(method=method)
+    for _ in range(2):
+        assert torch.equal(model.logits_all_tasks(*tiny_input, precision=precision), kept)
+
+
+@pytest.mark.parametrize(("all_bytes", "kept"), [(2**34, True), (2**34 + 1, False)])
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_merged_weights_fill_half_of_the_free_memory_at_most(monkeypatch, device, all_bytes: int, kept: bool) -> None:
+    small = 2**6 if device == "cpu" else 1  # a host with little memory
+    monkeypatch.setattr(task_weights, "free_bytes", lambda device: 2**35 // small)
+    resident, made = ResidentWeights(), []
+    for _ in range(2):
+        resident.get("state", 0, lambda at_once: made.append(at_once), -(-all_bytes // small), torch.device(device))
+    assert len(made) == (1 if kept else 2)
 
 
 def test_scoring_under_inference_mode_does_not_spoil_training(tiny_input: tuple[Tensor, Tensor]) -> None:

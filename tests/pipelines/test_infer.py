@@ -33,7 +33,15 @@ def package(digest: str, preprocess: PreprocessConfig | None) -> ModelPackage:
 
 def test_settings_come_back_from_the_saved_package(tmp_path) -> None:
     save_package(tmp_path / "model", package(PREPROCESS.digest(), PREPROCESS))
-    assert preprocess_of_model(load_package(tmp_path / "model")) == PREPROCESS
+    now = PreprocessConfig(shape_zyx=(8, 8, 8), store="compact", verify_store=True)
+    found = preprocess_of_model(load_package(tmp_path / "model"), now)
+    assert found == replace(PREPROCESS, store="compact", verify_store=True)
+
+
+def test_settings_of_a_package_that_knows_one_form_of_the_store() -> None:
+    earlier = package(PREPROCESS.digest(), PREPROCESS)
+    del earlier.preprocess["store"]
+    assert preprocess_of_model(earlier, PREPROCESS) == PREPROCESS
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,7 @@ def test_settings_come_back_from_the_saved_package(tmp_path) -> None:
 )
 def test_a_model_prepared_otherwise_is_refused_before_any_work(digest, preprocess, expected) -> None:
     with pytest.raises(PackageError, match=expected):
-        preprocess_of_model(package(digest, preprocess))
+        preprocess_of_model(package(digest, preprocess), PREPROCESS)
 
 
 def _scored(folder: Path, calibration: dict[str, Any] | None, model: ModelPackage) -> pd.DataFrame:

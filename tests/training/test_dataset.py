@@ -40,6 +40,15 @@ def test_crops_follow_from_seed_epoch_and_study(train: CTStudies) -> None:
     assert not all(np.array_equal(train.read(number, epoch=4)[0], first[number]) for number in range(5))
 
 
+def test_compact_volumes_make_the_same_batches(store: VolumeStore, train: CTStudies) -> None:
+    order = list(range(len(train)))
+    mapped = list(train.batches(order, 4, epoch=2))
+    for key in train.studies.study_keys[::2]:  # a mixed store
+        store.put(key, store.get(key), "compact")
+    for before, after in zip(mapped, train.batches(order, 4, epoch=2), strict=True):
+        assert torch.equal(before.images, after.images) and torch.equal(before.mask, after.mask)
+
+
 def test_volume_of_other_preprocessing_is_refused(store: VolumeStore, validation: CTStudies) -> None:
     other = CTStudies(store, validation.studies, SLICES, "prepared-otherwise")
     with pytest.raises(StoreError, match=r"v000 was prepared with settings prepared-so.*prepared-otherwise"):

@@ -127,6 +127,19 @@ def test_a_stored_file_that_is_gone_cut_or_replaced_is_made_again(found, store: 
     assert again() == set() and again(VERIFY) == {"a"}
 
 
+def test_another_form_of_the_store_writes_every_volume_again(found, store: VolumeStore) -> None:
+    done, before = preprocessed(QUALITY, found, {}, store), store.verify("a").digest()
+    for form in ("compact", "mapped"):
+        config = PreprocessConfig(shape_zyx=(4, 5, 6), store=form)
+        todo = studies_due(QUALITY, found, done, store, config)
+        assert {study.wanted["study_key"] for study in todo} == DUE_AGAIN | {"a", "b"}
+        rows = list(preprocess_all(todo, store, config))
+        assert {row["study_key"]: row for row in rows if row["status"] == "stored"} == {k: done[k] for k in "ab"}
+        assert store.forms("a") == store.forms("b") == [form] and store.verify("a").digest() == before
+        assert due(QUALITY, found, done, store, config) == DUE_AGAIN
+    assert sorted(file.name for file in store.root.iterdir()) == ["a.npy", "b.npy"]
+
+
 def test_rows_of_an_earlier_release_are_done_again(found, store: VolumeStore) -> None:
     done = preprocessed(QUALITY, found, {}, store)
     earlier = {key: {k: v for k, v in row.items() if k != "volume_sha256"} for key, row in done.items()}

@@ -209,9 +209,10 @@ def test_digest_follows_every_setting() -> None:
     assert configs[0].digest() == PreprocessConfig(shape_zyx=(4, 4, 4)).digest()
 
 
-def test_verifying_the_store_is_no_part_of_the_digest() -> None:
+def test_how_volumes_are_kept_is_no_part_of_the_digest() -> None:
     grid = {"shape_zyx": (4, 4, 4)}
     assert PreprocessConfig(**grid, verify_store=True).digest() == PreprocessConfig(**grid).digest()
+    assert PreprocessConfig(**grid, store="compact").digest() == PreprocessConfig(**grid).digest()
 
 
 GRID = PreprocessConfig(shape_zyx=(48, 72, 60))

@@ -11,6 +11,7 @@ from kedro.io import CatalogProtocol
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.hooks.training_node import node_rank
+from hyperct_pipeline.hooks.unwritable_results import data_root_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,7 @@ class OneWriterHook:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Learn where this run writes."""
-        loader = context.config_loader
-        given = (loader.runtime_params or {}).get("data_root") or loader["globals"]["data_root"]
-        self._data_root = context.project_path / str(given)
+        self._data_root = data_root_of(context)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
@@ -76,5 +75,8 @@ def locked(data_root: Path) -> FileLock | None:
         logger.warning("The file system of data_root has no locks: see to it that one run at a time writes there.")
         return None
     except OSError as error:
-        raise ConfigError(f"data_root cannot be written ({error.strerror}); it must be a folder of your own.") from None
+        raise ConfigError(
+            f"data_root cannot be written ({error.strerror}); it must be a folder of your own: name one with "
+            "--params=data_root=PATH."
+        ) from None
     return lock

@@ -65,6 +65,7 @@ class TrackingHook:
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a page of traceback beside our warning
         self._project = Path(context.project_path)
         self._context = context
 

@@ -161,7 +161,8 @@ class HyperCT(AdaptedBackbone):
         """Logits (B, K) of every scan for every task (or the given task numbers), without gradients.
 
         One task at a time, its adapters merged into the weights: the cost of a plain pass through the backbone. The
-        merged weights of all tasks are kept while they fit into half of the free memory and no parameter changes.
+        merged weights of all tasks are kept while they fit into half of the free memory and no parameter changes; on a
+        CPU only up to 1 GiB of them, because those of a large model cost little to make beside their use.
 
         Args:
             precision: None: fp16 on CUDA, fp32 on a CPU. fp16 is checked for its range when weights are merged.

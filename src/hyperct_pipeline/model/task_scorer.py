@@ -73,10 +73,10 @@ class TaskScorer:
         """Merged weights of a task."""
         model = self._model
 
-        def make() -> TaskWeights:
+        def make(at_once: bool) -> TaskWeights:
             index = torch.tensor([task], device=model.device)
             generated = {site: (a[0], b[0]) for site, (a, b) in model.adapters(index).items()}
-            weights = TaskWeights(model.adapted_linears(), generated, model.scale, dtype, model.first)
+            weights = TaskWeights(model.adapted_linears(), generated, model.scale, dtype, model.first, at_once)
             if dtype == torch.float16:
                 self._refuse_overflow(task, weights)
             return weights
@@ -105,7 +105,7 @@ class TaskScorer:
         block, cls_only, linear = blocks[first], first == last, weights.first(products)
         attended = attend(block, normed, rope, linear, cls_only)
         x = finish_block(block, tokens[:, :1] if cls_only else tokens, attended, linear)
-        for index, whole in enumerate(weights.later, start=first + 1):
+        for index, whole in enumerate(weights.later(), start=first + 1):
             x = run_block(blocks[index], x, rope, whole, cls_only=index == last)
         return x
 

@@ -3,7 +3,7 @@
 Shape letters: L adapted blocks, r rank.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ SHARED_SITES = ("attention_query", "attention_key", "attention_value")
 
 
 _RESIDENT_SHARE = 0.5  # of the free memory that merged weights of all tasks may fill
+_RESIDENT_HOST_BYTES = 2**30  # likewise on a CPU, where weights that are larger cost little to make beside their use
 
 
 class BackboneLinears:
@@ -51,6 +52,7 @@ class TaskWeights:
         scale: s in W + s B A.
         dtype: of the merged weights.
         first_index: number of the first adapted block in the backbone, for messages.
+        at_once: merge all blocks now; else each one whenever it is used, so that one block is in memory at a time.
 
     Raises:
         ValueError: naming the module whose A or B does not fit.
@@ -64,24 +66,31 @@ class TaskWeights:
         scale: float,
         dtype: torch.dtype,
         first_index: int,
+        at_once: bool = True,
     ) -> None:
-        self._scale = scale
-        self.later: list[FrozenLinears] = []
+        self._scale, self._dtype, self._first_index, self._blocks = scale, dtype, first_index, blocks
+        self._adapters: list[dict[str, tuple[Tensor, Tensor]]] = []
         for number, linears in enumerate(blocks):
             adapters = {site: (a[number], b[number]) for site, (a, b) in generated.items()}
             shapes = {site: (linear.weight.shape[0], linear.weight.shape[1]) for site, linear in linears.items()}
             check_adapters(adapters, shapes, first_index + number)
-            if number == 0:
-                shared = {site: adapters[site] for site in SHARED_SITES if site in adapters}
-                self._first_adapters: Adapters = {
-                    site: (a[None].to(dtype), b[None].to(dtype)) for site, (a, b) in shared.items()
-                }
-                adapters = {site: pair for site, pair in adapters.items() if site not in shared}
-            whole = merged(linears, adapters, scale, dtype)
-            if dtype == torch.float16:
-                _check_range(whole, first_index + number)
-            self.later.append(whole)
-        self._first_rest = self.later.pop(0)
+            self._adapters.append(adapters)
+        shared = {site: self._adapters[0].pop(site) for site in SHARED_SITES if site in self._adapters[0]}
+        self._first_adapters: Adapters = {
+            site: (a[None].to(dtype), b[None].to(dtype)) for site, (a, b) in shared.items()
+        }
+        self._first_rest = self._merged(0)
+        self._later = [self._merged(number) for number in range(1, len(blocks))] if at_once else None
+
+    def later(self) -> Iterable[FrozenLinears]:
+        """Linears of the blocks after the first adapted one."""
+        return self._later if self._later is not None else map(self._merged, range(1, len(self._blocks)))
+
+    def _merged(self, number: int) -> FrozenLinears:
+        whole = merged(self._blocks[number], self._adapters[number], self._scale, self._dtype)
+        if self._dtype == torch.float16:
+            _check_range(whole, self._first_index + number)
+        return whole
 
     def first(self, products: Mapping[str, Tensor]) -> SharedProducts:
         """Linears of the first adapted block, given W x of query, key and value."""
@@ -102,18 +111,36 @@ class ResidentWeights:
         self._key, self._kept, self.fits_fp16 = None, {}, None
 
     def get(
-        self, key: object, task: int, make: Callable[[], TaskWeights], all_bytes: int, device: torch.device
+        self, key: object, task: int, make: Callable[[bool], TaskWeights], all_bytes: int, device: torch.device
     ) -> TaskWeights:
-        """The weights of a task; `key` names the state of the model that they belong to."""
+        """The weights of a task.
+
+        Args:
+            key: names the state of the model that they belong to.
+            task: number of the task.
+            make: makes them, all blocks at once or not.
+            all_bytes: of the weights of all tasks.
+            device: that they lie on.
+        """
         if self._key != key:
             self._kept = {}
-            self._key, self._keeps = key, all_bytes <= _RESIDENT_SHARE * free_bytes(device)
+            self._key, self._keeps = key, all_bytes <= _resident_limit(device)
         if task in self._kept:
             return self._kept[task]
-        weights = make()
+        weights = make(self._keeps or device.type == "cuda")
         if self._keeps:
             self._kept[task] = weights
         return weights
+
+
+def _resident_limit(device: torch.device) -> float:
+    """Bytes that merged weights of all tasks may fill.
+
+    A CPU keeps those of small models only: merging one task of ViT-B is 5 % of passing a single scan through, and 25
+    tasks would fill 8.5 GB.
+    """
+    limit = _RESIDENT_SHARE * free_bytes(device)
+    return min(limit, _RESIDENT_HOST_BYTES) if device.type == "cpu" else limit
 
 
 def shared_products(linears: Mapping[str, Linear], normed: Tensor, cls_only: bool) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,8 +216,13 @@ def _config_from(kind: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    """Write a safetensors file; raises OSError where the disk is full, as other writers do."""
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    except safetensors.SafetensorError as error:
+        if found := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+        raise
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:

@@ -76,7 +76,7 @@ def studies_due(
     return [
         Due(row, files.get(row["study_key"]))
         for row in wanted
-        if not is_done(row, done.get(row["study_key"]), store, config.verify_store)
+        if not is_done(row, done.get(row["study_key"]), store, config)
     ]
 
 
@@ -116,24 +116,25 @@ def preprocess_study(study: Due, store: VolumeStore, config: PreprocessConfig) -
     except EmptyVolumeError:
         return wanted | _without_volume(FAILED, "EMPTY_VOLUME")
     try:
-        store.put(wanted["study_key"], stored)
+        store.put(wanted["study_key"], stored, config.store)
     except OSError:
         return wanted | _without_volume(FAILED, UnwritableError.CODE)
     return wanted | _with_volume(wanted["study_key"], stored)
 
 
-def is_done(wanted: Row, row: Mapping[str, Any] | None, store: VolumeStore, verify: bool) -> bool:
-    """Whether a row of an earlier run answers what is wanted, and its volume is still there.
+def is_done(wanted: Row, row: Mapping[str, Any] | None, store: VolumeStore, config: PreprocessConfig) -> bool:
+    """Whether a row of an earlier run answers what is wanted, and its volume is still there in the wanted form.
 
     Args:
         wanted: what the row must say.
         row: of the earlier run, None if there is none.
         store: of the earlier run.
-        verify: read the stored voxels too and compare them with their digest.
+        config: the form, and whether to read the stored voxels too and compare them with their digest.
     """
     if row is None or row["status"] == FAILED or any(row.get(key, _ABSENT) != wanted[key] for key in wanted):
         return False
-    return row["status"] == REFUSED or store.holds(row["study_key"], str(row.get("volume_sha256")), verify)
+    digest = str(row.get("volume_sha256"))
+    return row["status"] == REFUSED or store.holds(row["study_key"], digest, config.verify_store, config.store)
 
 
 def preprocess_table(quality: pd.DataFrame, rows: Rows) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 
 from hyperct_pipeline.errors import HyperctError
 from hyperct_pipeline.volumes.slices import SliceConfig
-from hyperct_pipeline.volumes.store import StoredVolume
+from hyperct_pipeline.volumes.store import StoredVolume, StoreForm
 from hyperct_pipeline.volumes.volume import Volume, to_ras
 
 # Part of the digest: raise it when the same input and settings give other voxels.
@@ -38,6 +38,7 @@ class PreprocessConfig:
     spacing_mm: tuple[float, float, float] | None = None  # (z, y, x); shape then differs from scan to scan
     window_hu: tuple[int, int] = (-1000, 1000)  # low, high: values are clipped to it
     padding_hu: int = -1024  # lower values are padding of the scanner, not tissue; clamped before resampling
+    store: StoreForm = "mapped"  # mapped: .npy mapped into memory; compact: compressed, a third of the bytes or less
     verify_store: bool = False  # a re-run reads all stored voxels and makes damaged volumes again
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class PreprocessConfig:
     def digest(self) -> str:
         """Travels with the store, checkpoints and predictions: input made otherwise is refused."""
         settings = dataclasses.asdict(self)
-        del settings["verify_store"]  # changes no voxel
+        del settings["store"], settings["verify_store"]  # change no voxel
         text = json.dumps([PREPROCESSING_VERSION, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

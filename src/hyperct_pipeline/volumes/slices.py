@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperct_pipeline.volumes.compact_voxels import CompactVoxels
 from hyperct_pipeline.volumes.store import StoredVolume
 
 # Channel statistics of the backbones' pre-training (ImageNet).
@@ -43,7 +44,7 @@ class SliceConfig:
 
 
 def triplets(
-    hu: NDArray[np.int16], config: SliceConfig, generator: np.random.Generator | None
+    hu: NDArray[np.int16] | CompactVoxels, config: SliceConfig, generator: np.random.Generator | None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Images of three neighbouring axial slices each, patient's front up, normalised for the backbone.
 
@@ -63,7 +64,7 @@ def triplets(
 
 
 def hu_triplets(
-    hu: NDArray[np.int16], config: SliceConfig, generator: np.random.Generator | None
+    hu: NDArray[np.int16] | CompactVoxels, config: SliceConfig, generator: np.random.Generator | None
 ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
     """The images of `triplets` before normalisation, in HU clipped to the window: what is sent to the device.
 
@@ -72,20 +73,21 @@ def hu_triplets(
     """
     height, width = config.crop_yx
     sideways = config.layout == "reference"
-    if sideways:
-        hu = hu.transpose(0, 2, 1)  # (Z, X, Y)
-    plan = triplet_plan(hu.shape[0], config.n_triplets, sideways)
-    top = _crop_start(hu.shape[1], height, generator)
-    left = _crop_start(hu.shape[2], width, generator)
+    n_slices, n_rows, n_columns = (hu.shape[axis] for axis in ((0, 2, 1) if sideways else (0, 1, 2)))
+    plan = triplet_plan(n_slices, config.n_triplets, sideways)
+    top = _crop_start(n_rows, height, generator)
+    left = _crop_start(n_columns, width, generator)
     low, high = config.window_hu
 
-    rows, rows_out = _overlap(hu.shape[1], height, top)
-    columns, columns_out = _overlap(hu.shape[2], width, left)
+    rows, rows_out = _overlap(n_rows, height, top)
+    columns, columns_out = _overlap(n_columns, width, left)
     window = np.full((config.n_triplets, 3, height, width), low, dtype=np.int16)
     # y grows to the front, image rows grow downwards: the flip puts the patient's front up
     upright = window[: len(plan)] if sideways else window[: len(plan), :, ::-1]
     present = plan != AIR
-    upright[:, :, rows_out, columns_out][present] = hu[:, rows, columns][plan[present]]
+    wanted = plan[present]  # asked for in one index: of compact voxels only these slices are decoded
+    seen = hu[wanted, columns, rows].swapaxes(1, 2) if sideways else hu[wanted, rows, columns]
+    upright[:, :, rows_out, columns_out][present] = seen
     np.clip(window, low, high, out=window)
     return window, np.arange(config.n_triplets) < len(plan)
 

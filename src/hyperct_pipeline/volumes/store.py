@@ -1,39 +1,41 @@
-"""The volume store: preprocessed CT, one memory-mapped int16 array per study.
+"""The volume store: preprocessed CT, one file per study, int16 HU with slices first.
 
-A file is an ordinary .npy (np.load reads it) followed by its description as JSON, so array and description
-cannot part: one file, one rename. Layout: npy | JSON | length of the JSON as 8 bytes | CRC-32 of the JSON | MAGIC.
+There are two forms. Mapped: an ordinary .npy, memory-mapped. Compact: Blosc2 chunks, a third of the bytes or less,
+decoded when asked for. A store may hold both and reads both; of one study it keeps one. Every file ends with its
+description.
+
 Reading always checks the description and the frame. The voxels have a digest, too; it is checked on demand only,
-because a training run reads each volume a thousand times, and mostly a part of it.
+because a training run reads each volume a thousand times, and mostly a part of it. Chunks of compact volumes are
+checked whenever they are decoded.
 """
 
 import hashlib
-import io
 import json
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperct_pipeline.atomic_file import replacing
 from hyperct_pipeline.errors import StoreError
+from hyperct_pipeline.volumes.compact_voxels import CompactVoxels, compact_voxels, write_compact
+from hyperct_pipeline.volumes.description_frame import read_description, write_description
+from hyperct_pipeline.volumes.mapped_voxels import mapped_voxels, write_mapped
 
-MAGIC = b"HCTSTOR2"
-_EARLIER_MAGIC = b"HCTSTOR1"  # had no digest
-_FOOTER_BYTES = 8 + 4 + len(MAGIC)
+StoreForm = Literal["mapped", "compact"]
+_SUFFIX: dict[StoreForm, str] = {"mapped": ".npy", "compact": ".blosc2"}
 _KEY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_REMEDY = "Run `kedro run --pipelines=preprocess` again."
 
 
 @dataclass(frozen=True, eq=False)
 class StoredVolume:
     """A preprocessed CT, and what is needed to find back from it into the scan."""
 
-    hu: NDArray[np.int16]  # (Z, Y, X) in RAS, clipped to the window, empty slices dropped
+    hu: NDArray[np.int16] | CompactVoxels  # (Z, Y, X) in RAS, clipped to the window, empty slices dropped
     affine: NDArray[np.float64]  # (4, 4), index (x, y, z, 1) of the grid BEFORE slices were dropped -> RAS mm
     grid_shape_zyx: tuple[int, int, int]  # shape of that grid
     kept_slices: NDArray[np.int64]  # (Z,), where each slice of hu stood in that grid, increasing
@@ -49,7 +51,7 @@ class StoredVolume:
             )
 
     def digest(self) -> str:
-        """SHA-256 of the voxels and of everything that describes them."""
+        """SHA-256 of the voxels and of everything that describes them; the same in both forms."""
         content = hashlib.sha256(np.ascontiguousarray(self.hu).data)
         content.update(json.dumps(self.description(), sort_keys=True).encode())
         return content.hexdigest()
@@ -70,14 +72,18 @@ class VolumeStore:
 
     root: Path
 
-    def path_of(self, key: str) -> Path:
-        """File of a key, whether or not it exists."""
+    def path_of(self, key: str, form: StoreForm = "mapped") -> Path:
+        """File of a key in a form, whether or not it exists."""
         if not _KEY_PATTERN.fullmatch(key):
             raise ValueError("a store key has letters, digits, '_' and '-' only")
-        return self.root / f"{key}.npy"
+        return self.root / f"{key}{_SUFFIX[form]}"
 
     def __contains__(self, key: str) -> bool:
-        return self.path_of(key).is_file()
+        return bool(self.forms(key))
+
+    def forms(self, key: str) -> list[StoreForm]:
+        """In which forms a volume is there. There are two only after a kill between a write and what it replaces."""
+        return [form for form in get_args(StoreForm) if self.path_of(key, form).is_file()]
 
     def require(self, keys: Iterable[str]) -> None:
         """Raises StoreError when a volume is absent, before long work begins."""
@@ -87,17 +93,27 @@ class VolumeStore:
                 "`kedro run --pipelines=preprocess`, then `kedro run --pipelines=harmonize`."
             )
 
-    def put(self, key: str, stored: StoredVolume) -> None:
-        """Writes or replaces one volume; a kill at any moment leaves the old file or the new one, whole."""
-        path = self.path_of(key)
-        text = json.dumps(stored.description() | {"sha256": stored.digest()}, sort_keys=True).encode()
-        with replacing(path) as draft, draft.open("wb") as stream:
-            stream.write(_npy_header(stored.hu.shape))
-            stream.write(np.ascontiguousarray(stored.hu).data)
-            stream.write(text + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + MAGIC)
+    def put(self, key: str, stored: StoredVolume, form: StoreForm = "mapped") -> None:
+        """Writes one volume and removes its other form; a kill at any moment leaves the old file or the new one, whole.
+
+        Raises:
+            StoreError: what the form needs is not installed.
+            OSError: the file cannot be written.
+        """
+        hu = np.ascontiguousarray(stored.hu)
+        meta = stored.description() | {"sha256": stored.digest()}
+        with replacing(self.path_of(key, form)) as draft, draft.open("wb") as stream:
+            if form == "compact":
+                meta |= write_compact(stream, hu)
+            else:
+                write_mapped(stream, hu)
+            write_description(stream, meta)
+        for other in self.forms(key):
+            if other != form:
+                self.path_of(key, other).unlink()
 
     def get(self, key: str) -> StoredVolume:
-        """The volume, its hu memory-mapped and read-only. Its voxels are not compared with their digest.
+        """The volume, its hu read-only, mapped or decoded when asked for; not compared with its digest.
 
         Raises:
             StoreError: there is no such volume, its file is damaged or of an earlier format.
@@ -112,25 +128,39 @@ class VolumeStore:
         """
         stored, digest = self._open(key)
         if stored.digest() != digest:
-            raise StoreError(f"Stored volume {key} is damaged (its voxels have changed). {_REMEDY}")
+            raise StoreError.damaged(key, "its voxels have changed")
         return stored
 
-    def holds(self, key: str, digest: str, verify: bool = False) -> bool:
-        """Whether the volume with this digest is there, by its description or, to verify, by its voxels."""
+    def holds(self, key: str, digest: str, verify: bool = False, form: StoreForm | None = None) -> bool:
+        """Whether the volume with this digest is there.
+
+        Args:
+            key: of the study.
+            digest: of the voxels and their description.
+            verify: read the voxels, too, instead of believing the description.
+            form: that it must have, and no other beside it; None where that does not matter.
+        """
+        if form is not None and self.forms(key) != [form]:
+            return False
         try:
             return (self.verify(key).digest() if verify else self._open(key)[1]) == digest
         except StoreError:
             return False
 
     def _open(self, key: str) -> tuple[StoredVolume, str]:
-        path = self.path_of(key)
-        if not path.is_file():
+        forms = self.forms(key)
+        if not forms:
             raise StoreError(f"No stored volume {key}. `kedro run --pipelines=preprocess` makes it.")
+        path = self.path_of(key, forms[0])
         try:
-            meta, array_end = _read_description(path)
+            meta, array_end = read_description(path)
             depth, height, width = meta["grid_shape_zyx"]
+            shape = len(meta["kept_slices"]), height, width
+            compact = forms[0] == "compact"
             stored = StoredVolume(
-                hu=_mapped(path, (len(meta["kept_slices"]), height, width), array_end),
+                hu=compact_voxels(key, path, shape, array_end, meta)
+                if compact
+                else mapped_voxels(path, shape, array_end),
                 affine=np.array(meta["affine"], dtype=np.float64),
                 grid_shape_zyx=(depth, height, width),
                 kept_slices=np.array(meta["kept_slices"], dtype=np.int64),
@@ -138,41 +168,8 @@ class VolumeStore:
             )
             return stored, str(meta["sha256"])
         except (ValueError, KeyError) as error:
-            raise StoreError(f"Stored volume {key} is damaged ({error}). {_REMEDY}") from None
+            raise StoreError.damaged(key, str(error)) from None
         except OSError as error:
-            raise StoreError(f"Stored volume {key} cannot be read ({error.strerror}). {_REMEDY}") from None
-
-
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    """What np.save writes before an array of this shape."""
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<i2", "fortran_order": False, "shape": shape})
-    return header.getvalue()
-
-
-def _mapped(path: Path, shape: tuple[int, int, int], array_end: int) -> NDArray[np.int16]:
-    """The array between header and description; the header must say what the description says."""
-    header = _npy_header(shape)
-    with path.open("rb") as stream:
-        if stream.read(len(header)) != header or len(header) + 2 * int(np.prod(shape)) != array_end:
-            raise ValueError("array and description do not agree")
-    return np.memmap(path, dtype=np.int16, mode="r", offset=len(header), shape=shape)
-
-
-def _read_description(path: Path) -> tuple[dict[str, Any], int]:
-    """The description, and the byte at which it begins."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, io.SEEK_END)
-        stream.seek(max(size - _FOOTER_BYTES, 0))
-        footer = stream.read()
-        if footer.endswith(_EARLIER_MAGIC):
-            raise ValueError("of an earlier format without a digest")
-        start = size - _FOOTER_BYTES - int.from_bytes(footer[:8], "little")
-        if not footer.endswith(MAGIC) or start < 0:
-            raise ValueError("no description at its end")
-        stream.seek(start)
-        text = stream.read(size - _FOOTER_BYTES - start)
-    if zlib.crc32(text) != int.from_bytes(footer[8:12], "little"):
-        raise ValueError("its description has changed")
-    meta: dict[str, Any] = json.loads(text)
-    return meta, start
+            raise StoreError(
+                f"Stored volume {key} cannot be read ({error.strerror}). Run `kedro run --pipelines=preprocess` again."
+            ) from None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -52,8 +52,10 @@ def ready_model(
     return untrained_package(backbone, model, slices, groups, preprocess.digest(), asdict(preprocess))
 
 
-def preprocess_of_model(package: ModelPackage) -> PreprocessConfig:
+def preprocess_of_model(package: ModelPackage, preprocess: PreprocessConfig) -> PreprocessConfig:
     """How the model's own scans were prepared: new ones are prepared likewise, whatever the parameters say now.
+
+    Only how volumes are kept is taken from the parameters, because it changes no voxel.
 
     Raises:
         PackageError: the package does not say, or this version of the software prepares scans differently.
@@ -65,7 +67,7 @@ def preprocess_of_model(package: ModelPackage) -> PreprocessConfig:
             f"The model needs scans prepared as {package.preprocess_digest}, but {found}: score with the version of "
             "hyperct_pipeline that trained the model, or train it again."
         )
-    return settings
+    return replace(settings, store=preprocess.store, verify_store=preprocess.verify_store)
 
 
 def score_new_scans(

@@ -30,7 +30,12 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
                 "package",
                 name="ready_model",
             ),
-            node(nodes.preprocess_of_model, "package", "preprocess_of_model", name="preprocess_of_model"),
+            node(
+                nodes.preprocess_of_model,
+                ["package", "params:preprocess"],
+                "preprocess_of_model",
+                name="preprocess_of_model",
+            ),
             node(
                 nodes.score_new_scans,
                 {
