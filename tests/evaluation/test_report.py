@@ -296,7 +296,9 @@ def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: 
         assert "target sensitivity, which the table does not say" in page.text
         assert "Thresholds are those of the assessed table" in page.text
     none = dict(evidence.assessment_facts) | {"recalibration": "none"}
-    assert "no threshold was chosen" in _render(replace(evidence, assessment_facts=none))
+    page = Elements(_render(replace(evidence, assessment_facts=none)))
+    assert "no threshold was chosen" in page.text
+    assert not [caption for caption in page.tables if "recalibrated" in caption or caption.startswith("Calls at")]
 
 
 def test_a_calibration_that_the_assessment_fitted_stands_before_the_models(evidence: Evidence) -> None:

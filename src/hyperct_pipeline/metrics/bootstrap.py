@@ -71,8 +71,8 @@ def complete_share(draws: Sequence[NDArray[np.float64]]) -> float:
 def logit_limits(value: float, draws: NDArray[np.float64], level: float = 0.95) -> tuple[float, float] | None:
     """Limits around a share in (0, 1) from the spread of its draws (D,), symmetric on the logit scale.
 
-    For a metric whose draws lie off its value: a patient who is drawn twice ranks beside itself, which raises every
-    draw of the average precision, so that percentiles of the draws miss what the value estimates. The spread is not
+    For a metric whose draws lie off its value: a patient who is drawn twice ranks beside itself, which raises the
+    draws of the average precision, so that percentiles of the draws miss what the value estimates. The spread is not
     moved by that. Standard error on the logit scale by the delta method, SD / (value (1 - value)) (Pepe 2003, section
     5.2). NaN draws are left out. None where value or spread leave nothing to say.
     """
