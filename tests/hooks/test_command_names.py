@@ -5,8 +5,10 @@ import pytest
 
 from hyperct_pipeline.errors import ConfigError
 from hyperct_pipeline.hooks.command_names import CommandNamesHook, check_command, check_environment
+from hyperct_pipeline.pipeline_registry import register_pipelines
 
 CONF = Path(__file__).parents[2] / "conf"
+KNOWN = list(register_pipelines())
 
 
 class Context:
@@ -42,7 +44,7 @@ def test_a_misspelt_environment_names_those_that_are_there() -> None:
     ],
 )
 def test_names_that_are_there(given: dict[str, object]) -> None:
-    check_command(given)
+    check_command(given, KNOWN)
 
 
 @pytest.mark.parametrize("given", [{"pipeline": "harmonise"}, {"pipelines": ["train", "harmonise"]}])
@@ -51,12 +53,12 @@ def test_a_misspelt_pipeline_names_those_that_are_there(given: dict[str, object]
         r"^--pipelines: there is no pipeline 'harmonise'; there are phantom, .*export.* Did you mean 'harmonize'\?$"
     )
     with pytest.raises(ConfigError, match=expected):
-        check_command(given)
+        check_command(given, KNOWN)
 
 
 def test_a_name_like_none_has_no_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"evaluate, __default__\.$"):
-        check_command({"pipeline": "xyz"})
+        check_command({"pipeline": "xyz"}, KNOWN)
 
 
 @pytest.mark.parametrize("runner", ["ParallelRunner", "kedro.runner.ParallelRunner"])

@@ -64,7 +64,7 @@ def checked_predictions(
     if doubled := sorted(set(frame.columns[frame.columns.duplicated()])):
         raise LabelTableError(f"{name}: columns stand twice: {doubled}")
     if absent := [column for column in REQUIRED if column not in frame]:
-        near = [column for column in frame if column.lower().replace(" ", "_") in absent]
+        near = [column for column in map(str, frame) if column.lower().replace(" ", "_") in absent]
         hint = f"; found {near}, which must be renamed to the letter" if near else ""
         raise LabelTableError(f"{name}: columns absent: {absent}; required are {list(REQUIRED)}{hint}")
     if RIVAL in frame:
