@@ -27,7 +27,8 @@ from hyperct_pipeline.dicom.index import index_series
 from hyperct_pipeline.dicom.selection import ChosenSeries, select_series
 from hyperct_pipeline.pseudonyms import DEMO_SECRET, Pseudonyms
 from hyperct_pipeline.volumes.converted import NiftiFile
-from hyperct_pipeline.volumes.preprocess_report import Due, preprocess_study
+from hyperct_pipeline.volumes.due import Due
+from hyperct_pipeline.volumes.preprocess_report import preprocess_study
 from hyperct_pipeline.volumes.preprocessing import PreprocessConfig
 from hyperct_pipeline.volumes.store import VolumeStore
 

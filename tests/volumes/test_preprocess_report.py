@@ -7,10 +7,9 @@ import pytest
 from hyperct_pipeline.errors import UnwritableError
 from hyperct_pipeline.study_workers import WorkersConfig
 from hyperct_pipeline.volumes.converted import NiftiFiles
+from hyperct_pipeline.volumes.due import Row, Rows
 from hyperct_pipeline.volumes.nifti_file import write_nifti
 from hyperct_pipeline.volumes.preprocess_report import (
-    Row,
-    Rows,
     preprocess_all,
     preprocess_study,
     preprocess_table,

@@ -6,12 +6,11 @@ from hyperct_pipeline.errors import MissingInputError
 from hyperct_pipeline.study_workers import WorkersConfig
 from hyperct_pipeline.volumes import quality_report
 from hyperct_pipeline.volumes.converted import NiftiFiles
+from hyperct_pipeline.volumes.due import Row, Rows
 from hyperct_pipeline.volumes.nifti_file import write_nifti
 from hyperct_pipeline.volumes.quality import Limits, QualityConfig
 from hyperct_pipeline.volumes.quality_checks import CHECKS
 from hyperct_pipeline.volumes.quality_report import (
-    Row,
-    Rows,
     examine,
     examine_all,
     quality_table,

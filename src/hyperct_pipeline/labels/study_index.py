@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,20 +10,18 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from hyperct_pipeline.errors import LabelTableError
 from hyperct_pipeline.labels.agreement import agreed_age
 from hyperct_pipeline.labels.eligibility import EligibilityConfig, eligibility_table
-from hyperct_pipeline.labels.exclusions import OF_NO_STUDY
 from hyperct_pipeline.labels.flips import definition_flips
+from hyperct_pipeline.labels.given_tables import read_given
 from hyperct_pipeline.labels.harmonization import int8
 from hyperct_pipeline.labels.intervals import REASON_TEXTS
 from hyperct_pipeline.labels.joins import check_statements, joined
 from hyperct_pipeline.labels.long_labels import labelled
 from hyperct_pipeline.labels.pairing import PAIRING_COLUMNS, LinkageConfig, pairing_counts
-from hyperct_pipeline.labels.reading import Count, Reading, warn_of
+from hyperct_pipeline.labels.reading import Count, Reading
 from hyperct_pipeline.labels.rules import Truth
 from hyperct_pipeline.labels.similar_ids import warn_of_similar_ids
-from hyperct_pipeline.labels.source_tables import read_source
 from hyperct_pipeline.labels.sources import LabelSourcesConfig
 from hyperct_pipeline.labels.splits import SplitConfig, assign_splits, refuse_two_patients
 from hyperct_pipeline.labels.statements import is_echo, statements
@@ -108,8 +105,7 @@ def harmonize_all(
             any study of the archive.
         LeakageError: a patient in two splits, or a study under two patients.
     """
-    _refuse_nothing(tables, sources)
-    readings = _read_all(tables, catalogue, sources, pseudonyms, config)
+    readings = read_given(tables, catalogue, sources, pseudonyms, config.eligibility.min_age_years)
     images = image_studies(manifest, preprocessed)
     findings = [r for r in readings if not is_echo(r.source, sources)]
     paired = bool(len(images)) or bool(findings)
@@ -145,50 +141,6 @@ def harmonize_all(
 def _pairing(studies: pd.DataFrame, echoes: Sequence[Reading], linkage: LinkageConfig) -> pd.DataFrame:
     parts = [pairing_counts(studies, reading, linkage) for reading in echoes]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(PAIRING_COLUMNS))
-
-
-def _refuse_nothing(tables: Mapping[str, pd.DataFrame], sources: LabelSourcesConfig) -> None:
-    if not set(tables) & set(sources.sources):
-        unknown = f" (found: {', '.join(map(str, tables))})" if tables else ""
-        raise LabelTableError(
-            f"No label table was given{unknown}. Name at least one with `--params=labels.<source>=PATH`; sources "
-            f"(parameters_sources.yml): {', '.join(sources.sources)}."
-        )
-
-
-def _read_all(
-    tables: Mapping[str, pd.DataFrame],
-    catalogue: TaskCatalogue,
-    sources: LabelSourcesConfig,
-    pseudonyms: Pseudonyms,
-    config: HarmonizeConfig,
-) -> list[Reading]:
-    own = [name for name in tables if name not in sources.extra_tables]
-    further = {name: table for name, table in tables.items() if name in sources.extra_tables}
-    age = config.eligibility.min_age_years
-    readings = [
-        read_source(name, {**further, name: tables[name]}, sources, catalogue, pseudonyms, min_age_years=age)
-        for name in own
-    ]
-    readings = _count_listed_once(readings)
-    for reading in readings:
-        warn_of(reading)
-    return readings
-
-
-def _count_listed_once(readings: Sequence[Reading]) -> list[Reading]:
-    """Ids of an exclusion list that name no study are those that the source which knows most of them does not know."""
-    least: dict[str, int] = {}
-    for reading in readings:
-        for item, reason, count in reading.counts:
-            if reason == OF_NO_STUDY:
-                least[item] = min(count, least.get(item, count))
-
-    def kept(entry: Count) -> bool:
-        # the first source with that count keeps it
-        return entry[1] != OF_NO_STUDY or (entry[2] == least.get(entry[0]) and least.pop(entry[0]) is not None)
-
-    return [replace(reading, counts=tuple(entry for entry in reading.counts if kept(entry))) for reading in readings]
 
 
 def _index(

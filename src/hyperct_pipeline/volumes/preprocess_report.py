@@ -6,7 +6,6 @@ volume that the row remembers.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,23 +13,15 @@ import pandas as pd
 
 from hyperct_pipeline.atomic_file import remove_abandoned
 from hyperct_pipeline.errors import UnwritableError
-from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig, run_studies
-from hyperct_pipeline.volumes.converted import (
-    REMEDIES,
-    ConvertedVolumeError,
-    NiftiFile,
-    NiftiFiles,
-    converted_volume,
-)
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig
+from hyperct_pipeline.volumes.converted import REMEDIES, ConvertedVolumeError, NiftiFiles, converted_volume
+from hyperct_pipeline.volumes.due import Due, Row, Rows, outcomes
 from hyperct_pipeline.volumes.preprocessing import EmptyVolumeError, PreprocessConfig, preprocess
 from hyperct_pipeline.volumes.progress import Progress
 from hyperct_pipeline.volumes.quality import REJECT
 from hyperct_pipeline.volumes.store import StoredVolume, VolumeStore
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, Any]
-Rows = Mapping[str, Mapping[str, Any]]
 
 _ABSENT = object()
 STORED, REFUSED, FAILED = "stored", "refused", "failed"
@@ -50,14 +41,6 @@ _COLUMN_TYPES = {
     "n_slices": "Int64",  # stored, of those in the grid
     "preprocess_digest": "string",
 }
-
-
-@dataclass(frozen=True)
-class Due:
-    """A study to preprocess."""
-
-    wanted: Row  # what its row has to say for itself to count as done
-    file: NiftiFile | None
 
 
 def studies_due(
@@ -90,12 +73,8 @@ def preprocess_all(
     """
     remove_abandoned(store.root, workers.time_limit_s)
     progress = Progress("preprocess", len(due))
-    for study, outcome in run_studies(partial(preprocess_study, store=store, config=config), due, workers):
-        if isinstance(outcome, Failure):
-            logger.error("Study %s: %s %s", study.wanted["study_key"], outcome.code, outcome.detail)
-            row = study.wanted | _without_volume(FAILED, outcome.code)
-        else:
-            row = outcome
+    for study, outcome in outcomes(partial(preprocess_study, store=store, config=config), due, workers):
+        row = study.wanted | _without_volume(FAILED, outcome.code) if isinstance(outcome, Failure) else outcome
         if row["reason_codes"] == UnwritableError.CODE:
             raise UnwritableError("the volume store")
         progress.count(usable=row["status"] == STORED)

@@ -7,29 +7,20 @@ what is new or changed is measured again, and what could not be read is tried ag
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from hyperct_pipeline.errors import MissingInputError
-from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig, run_studies
-from hyperct_pipeline.volumes.converted import (
-    REMEDIES,
-    ConvertedVolumeError,
-    NiftiFile,
-    NiftiFiles,
-    converted_volume,
-)
+from hyperct_pipeline.study_workers import ONE_AT_A_TIME, Failure, WorkersConfig
+from hyperct_pipeline.volumes.converted import REMEDIES, ConvertedVolumeError, NiftiFiles, converted_volume
+from hyperct_pipeline.volumes.due import Due, Row, Rows, outcomes
 from hyperct_pipeline.volumes.progress import Progress
 from hyperct_pipeline.volumes.quality import REJECT, WORST_FIRST, Judgement, QualityConfig, judge
 from hyperct_pipeline.volumes.quality_checks import CHECKS, CHECKS_VERSION, measure
 from hyperct_pipeline.volumes.thumbnail import thumbnail
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, Any]
-Rows = Mapping[str, Mapping[str, Any]]
 
 _COLUMN_TYPES = {
     "study_key": "string",
@@ -40,19 +31,6 @@ _COLUMN_TYPES = {
     "content_sha256": "string",  # of the volume that was judged
     **dict.fromkeys(CHECKS, "Float64"),  # null where the volume could not be read or the number is not defined
 }
-
-
-@dataclass(frozen=True)
-class Due:
-    """A study to look at."""
-
-    wanted: Row  # what its row has to say for itself to count as done
-    file: NiftiFile | None
-
-    @property
-    def key(self) -> str:
-        """Of the study."""
-        return str(self.wanted["study_key"])
 
 
 def studies_due(manifest: pd.DataFrame, files: NiftiFiles, done: Rows, pictures: Collection[str]) -> list[Due]:
@@ -78,9 +56,8 @@ def studies_due(manifest: pd.DataFrame, files: NiftiFiles, done: Rows, pictures:
 def examine_all(due: Sequence[Due], workers: WorkersConfig = ONE_AT_A_TIME) -> Iterator[tuple[Row, bytes | None]]:
     """A row per study as they finish, and its thumbnail where the volume could be read."""
     progress = Progress("quality", len(due))
-    for study, outcome in run_studies(examine, due, workers):
+    for study, outcome in outcomes(examine, due, workers):
         if isinstance(outcome, Failure):
-            logger.error("Study %s: %s %s", study.key, outcome.code, outcome.detail)
             outcome = _unread(study, outcome.code), None
         progress.count(usable=outcome[1] is not None)
         yield outcome
