@@ -64,7 +64,7 @@ def test_a_name_like_none_has_no_suggestion() -> None:
 @pytest.mark.parametrize("runner", ["ParallelRunner", "kedro.runner.ParallelRunner"])
 def test_the_parallel_runner_is_refused_with_what_to_take_instead(runner: str) -> None:
     with pytest.raises(ConfigError, match=r"ParallelRunner does not work.*study_workers\.n_workers=N"):
-        check_command({"pipelines": ["harmonize"], "runner": runner})
+        check_command({"pipelines": ["harmonize"], "runner": runner}, KNOWN)
 
 
 def test_the_hook_reads_the_options_of_the_running_command() -> None:
