@@ -13,7 +13,7 @@ from hyperct_pipeline.model.blocks import Backbone
 from hyperct_pipeline.model.hyperct import HyperCT
 from hyperct_pipeline.training.checkpoint import ModelPackage
 
-N_UNTRAINED = 5  # controls that a share of variance is compared with
+N_UNTRAINED = 3  # controls that a share of variance is compared with
 
 
 def untrained_model(package: ModelPackage, number: int = 1) -> HyperCT:
