@@ -102,7 +102,8 @@ def site_shapes(block: TransformerBlock) -> dict[str, tuple[int, int]]:
 def embed(backbone: Backbone, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Tokens (S * N, T, D) before the first block (CLS, registers, patches), and the rotary embedding, if there is one.
 
-    Images are (S * N, 3, H, W) of the backbone's size, else ValueError.
+    Images are (S * N, 3, H, W) of the backbone's size, else ValueError. The embedding has a row (sines, cosines) for
+    every token; those of CLS and registers turn nothing.
     """
     expected = tuple(backbone.patch_embed.img_size)
     if tuple(images.shape[1:]) != (3, *expected):
@@ -111,7 +112,17 @@ def embed(backbone: Backbone, images: Tensor) -> tuple[Tensor, Tensor | None]:
         )
     embedded = backbone._pos_embed(backbone.patch_embed(images))
     tokens, rope = embedded if isinstance(embedded, tuple) else (embedded, None)
-    return backbone.norm_pre(tokens), rope
+    return backbone.norm_pre(tokens), None if rope is None else _for_all_tokens(rope, backbone.num_prefix_tokens)
+
+
+def _for_all_tokens(rope: Tensor, n_prefix: int) -> Tensor:
+    """timm's embedding of the patches (P, 2 * head_dim) with rows of sine 0 and cosine 1 before it.
+
+    x * 1 + turned x * 0 is x to the bit, and costs less than cutting the prefix off and putting it back in each block.
+    """
+    prefix = torch.zeros(n_prefix, rope.shape[-1], dtype=rope.dtype, device=rope.device)
+    prefix[:, rope.shape[-1] // 2 :] = 1.0
+    return torch.cat([prefix, rope])
 
 
 def attend(
@@ -123,7 +134,7 @@ def attend(
 ) -> Tensor:
     """Self-attention of a block on its normalised input (S * N, T, D).
 
-    Positions are rotated into the patch tokens only. With `cls_only` the result has the CLS token alone: exact,
+    Positions are rotated into the patch tokens, see `embed`. With `cls_only` the result has the CLS token alone: exact,
     and enough in the last block, of which nothing else is read.
     """
     attention: Any = block.attn
@@ -135,9 +146,8 @@ def attend(
     def rotate(x: Tensor) -> Tensor:
         if rope is None:
             return x
-        prefix = attention.num_prefix_tokens
-        patches: Tensor = apply_rot_embed_cat(x[:, :, prefix:], rope, half=attention.rotate_half)
-        return torch.cat([x[:, :, :prefix], patches.type_as(x)], dim=2)
+        turned: Tensor = apply_rot_embed_cat(x, rope, half=attention.rotate_half)
+        return turned.type_as(x)
 
     normed = normed.to(linear.dtype)
     query = heads(linear("attention_query", normed[:, :1] if cls_only else normed))
@@ -150,19 +160,19 @@ def attend(
 def finish_block(block: TransformerBlock, tokens: Tensor, attended: Tensor, linear: SiteLinear) -> Tensor:
     """The block after attention: both residual additions, layer scale and the MLP."""
     mlp: Any = block.mlp
-    tokens = tokens + _scaled(block, 1, attended)
+    tokens = _added(block, 1, tokens, attended)
     normed = block.norm2(tokens).to(linear.dtype)
     hidden = linear("mlp_down", mlp.act(linear("mlp_up", normed)))
-    return tokens + _scaled(block, 2, hidden)
+    return _added(block, 2, tokens, hidden)
 
 
-def _scaled(block: TransformerBlock, part: int, x: Tensor) -> Tensor:
-    """Layer scale of the attention (1) or the MLP (2), in the type of its own weights."""
+def _added(block: TransformerBlock, part: int, tokens: Tensor, x: Tensor) -> Tensor:
+    """The residual stream plus attention (1) or MLP (2) times its layer scale, in one pass and in fp32."""
     if isinstance(block, EvaBlock):
         gamma = block.gamma_1 if part == 1 else block.gamma_2
     else:
         gamma = getattr(block.ls1 if part == 1 else block.ls2, "gamma", None)
-    return x if gamma is None else gamma * x
+    return tokens + x if gamma is None else torch.addcmul(tokens, gamma, x)
 
 
 def run_block(
