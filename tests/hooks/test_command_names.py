@@ -4,9 +4,12 @@ import click
 import pytest
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.hooks import command_names
 from hyperct_pipeline.hooks.command_names import CommandNamesHook, check_command, check_environment
+from hyperct_pipeline.pipeline_registry import register_pipelines
 
 CONF = Path(__file__).parents[2] / "conf"
+KNOWN = tuple(register_pipelines())
 
 
 class Context:
@@ -42,7 +45,7 @@ def test_a_misspelt_environment_names_those_that_are_there() -> None:
     ],
 )
 def test_names_that_are_there(given: dict[str, object]) -> None:
-    check_command(given)
+    check_command(given, KNOWN)
 
 
 @pytest.mark.parametrize("given", [{"pipeline": "harmonise"}, {"pipelines": ["train", "harmonise"]}])
@@ -51,21 +54,22 @@ def test_a_misspelt_pipeline_names_those_that_are_there(given: dict[str, object]
         r"^--pipelines: there is no pipeline 'harmonise'; there are phantom, .*export.* Did you mean 'harmonize'\?$"
     )
     with pytest.raises(ConfigError, match=expected):
-        check_command(given)
+        check_command(given, KNOWN)
 
 
 def test_a_name_like_none_has_no_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"evaluate, __default__\.$"):
-        check_command({"pipeline": "xyz"})
+        check_command({"pipeline": "xyz"}, KNOWN)
 
 
 @pytest.mark.parametrize("runner", ["ParallelRunner", "kedro.runner.ParallelRunner"])
 def test_the_parallel_runner_is_refused_with_what_to_take_instead(runner: str) -> None:
     with pytest.raises(ConfigError, match=r"ParallelRunner does not work.*study_workers\.n_workers=N"):
-        check_command({"pipelines": ["harmonize"], "runner": runner})
+        check_command({"pipelines": ["harmonize"], "runner": runner}, KNOWN)
 
 
-def test_the_hook_reads_the_options_of_the_running_command() -> None:
+def test_the_hook_reads_the_options_of_the_running_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_names, "pipelines", dict.fromkeys(KNOWN))
     hook = CommandNamesHook()
     hook.after_context_created(Context())  # not started from a command line
     command = click.Command("run")

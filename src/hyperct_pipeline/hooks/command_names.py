@@ -8,9 +8,9 @@ from typing import Any
 import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 
 from hyperct_pipeline.errors import ConfigError
-from hyperct_pipeline.pipeline_registry import register_pipelines
 
 
 class CommandNamesHook:
@@ -25,7 +25,7 @@ class CommandNamesHook:
         """
         check_environment(context.env, Path(context.config_loader.conf_source))
         command = click.get_current_context(silent=True)
-        check_command(command.params if command else {})
+        check_command(command.params if command else {}, tuple(pipelines))
 
 
 def check_environment(env: str | None, conf_source: Path) -> None:
@@ -35,14 +35,14 @@ def check_environment(env: str | None, conf_source: Path) -> None:
         raise ConfigError(_unknown("--env", "configuration environment", env, known))
 
 
-def check_command(given: Mapping[str, Any]) -> None:
+def check_command(given: Mapping[str, Any], known: Collection[str]) -> None:
     """Raises ConfigError for options of `kedro run` that name no pipeline, or a runner that cannot work.
 
     Args:
         given: the command's options by name; empty where the run was not started from a command line.
+        known: names of the pipelines.
     """
     asked: Iterable[str] = [given["pipeline"]] if given.get("pipeline") else given.get("pipelines") or ()
-    known = register_pipelines()
     for name in asked:
         if name not in known:
             raise ConfigError(_unknown("--pipelines", "pipeline", name, known))
