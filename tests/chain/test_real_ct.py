@@ -2,7 +2,9 @@
 
 import ast
 import csv
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ import pytest
 pytestmark = pytest.mark.xdist_group("real_ct")
 
 CASE = "d01_lidc0001_fullchest_ge_jpegls"
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print("peak memory", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, "kB")
+sys.exit(code)
+"""
 
 
 @pytest.fixture(
@@ -41,7 +49,9 @@ def inferred(request: pytest.FixtureRequest, clone: Any, test_data: Path) -> Pat
     }
     given = ",".join(f"{key}={value}" for key, value in parameters.items())
     secret = "only for this test, 32 bytes or more"
-    clone.run("kedro", "run", "--env=published", "--pipeline=infer", f"--params={given}", HYPERCT_SECRET=secret)
+    command = ("kedro", "run", "--env=published", "--pipeline=infer", f"--params={given}")
+    printed = clone.run(sys.executable, "-c", MEASURED, *command, HYPERCT_SECRET=secret)
+    (results / "infer" / "peak_kb.txt").write_text(re.findall(r"peak memory (\d+) kB", printed)[-1])
     return results / "infer"
 
 
@@ -60,6 +70,10 @@ def test_the_volume_equals_the_reference(inferred: Path, test_data: Path) -> Non
     np.testing.assert_allclose(image.affine, ast.literal_eval(expected["ref_ras_affine"]), atol=5e-4)
     assert (hu.min(), hu.max()) == (float(expected["hu_min"]), float(expected["hu_max"]))
     assert hu.mean() == pytest.approx(float(expected["hu_mean"]), abs=1e-2)
+
+
+def test_a_cpu_scores_one_scan_within_3_gb(inferred: Path) -> None:
+    assert int((inferred / "peak_kb.txt").read_text()) * 1024 < 3e9
 
 
 def test_every_task_has_a_probability_and_a_map_in_scan_space(inferred: Path) -> None:

@@ -4,11 +4,12 @@ import click
 import pytest
 
 from hyperct_pipeline.errors import ConfigError
+from hyperct_pipeline.hooks import command_names
 from hyperct_pipeline.hooks.command_names import CommandNamesHook, check_command, check_environment
 from hyperct_pipeline.pipeline_registry import register_pipelines
 
 CONF = Path(__file__).parents[2] / "conf"
-KNOWN = list(register_pipelines())
+KNOWN = tuple(register_pipelines())
 
 
 class Context:
@@ -67,7 +68,8 @@ def test_the_parallel_runner_is_refused_with_what_to_take_instead(runner: str) -
         check_command({"pipelines": ["harmonize"], "runner": runner}, KNOWN)
 
 
-def test_the_hook_reads_the_options_of_the_running_command() -> None:
+def test_the_hook_reads_the_options_of_the_running_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_names, "pipelines", dict.fromkeys(KNOWN))
     hook = CommandNamesHook()
     hook.after_context_created(Context())  # not started from a command line
     command = click.Command("run")

@@ -25,7 +25,7 @@ class CommandNamesHook:
         """
         check_environment(context.env, Path(context.config_loader.conf_source))
         command = click.get_current_context(silent=True)
-        check_command(command.params if command else {}, list(pipelines))
+        check_command(command.params if command else {}, tuple(pipelines))
 
 
 def check_environment(env: str | None, conf_source: Path) -> None:
@@ -40,7 +40,7 @@ def check_command(given: Mapping[str, Any], known: Collection[str]) -> None:
 
     Args:
         given: the command's options by name; empty where the run was not started from a command line.
-        known: all pipelines there are.
+        known: names of the pipelines.
     """
     asked: Iterable[str] = [given["pipeline"]] if given.get("pipeline") else given.get("pipelines") or ()
     for name in asked:
