@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,10 +27,16 @@ from hyperct_pipeline.evaluation.prediction_splits import of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.report import ReportConfig, render_report
 from hyperct_pipeline.evaluation.report_decision_tables import decision_value_table
-from hyperct_pipeline.evaluation.report_evidence import Evidence, Pictures
+from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence, models_of
 from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
 from hyperct_pipeline.evaluation.reporting_checklist import CLAIM, TO_COMPLETE, TRIPOD
-from hyperct_pipeline.evaluation.run_facts import RunFacts, commit_of, refuse_mixed_models, run_facts
+from hyperct_pipeline.evaluation.run_facts import (
+    SOFTWARE_OF_NUMBERS,
+    RunFacts,
+    commit_of,
+    refuse_mixed_models,
+    run_facts,
+)
 from hyperct_pipeline.evaluation.subgroups import subgroup_tables
 from hyperct_pipeline.evaluation.task_rows import part_of
 from hyperct_pipeline.evaluation.update_grams import gram_matrices
@@ -87,12 +94,25 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-FACTS = RunFacts("2026-01-02 03:04 UTC", "0.1.0", "abc1234", "run-77", "3", "Python 3.11, numpy 2.1")
+FACTS = RunFacts("2026-01-02 03:04 UTC", "0.1.0", "abc1234", "Python 3.11, numpy 2.1")
 SVG = (
     b'<?xml version="1.0"?>\n<svg height="10pt" id="root" width="20pt"><metadata>x</metadata><style>*{}</style>'
     b'<path id="p1"/><use href="#p1" clip-path="url(#p1)"/><text>label &lt;b&gt;</text></svg>'
 )
 CONFIG = AssessConfig(bootstrap_draws=20)
+
+
+class Evidence(NamedTuple):
+    """What a report is made from."""
+
+    cohort: CohortData
+    model: ModelEvidence
+    assessment: Assessment
+
+    def changed(self, **fields: object) -> "Evidence":
+        """The same with other values of fields, whichever part has them."""
+        parts = ({name: value for name, value in fields.items() if hasattr(part, name)} for part in self)
+        return Evidence(*(replace(part, **of) for part, of in zip(self, parts, strict=True)))
 
 
 @pytest.fixture
@@ -114,16 +134,8 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
     index = index.assign(sex=["F", "M", None, "F"] * 40, age_years=pd.array([61, 70, None, 55] * 40, dtype="Int16"))
     grams = gram_matrices({"q": (torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2))}, 1.0)
     tasks = list(GROUPS)
-    return Evidence(
-        study_index=index,
-        cohort_flow=pd.DataFrame({"cohort": ["a"], "found": [170], "reasons": ["NO_SERIES;<LOCALIZER>: 2"]}),
-        harmonization_report=pd.DataFrame({"source": ["ct_rate"], "n_rows": [160]}),
-        training_history={"epoch_001": {"train_loss": 0.6931, "lr": 1.25e-5, "validation_auc": None, "settings": "s1"}},
-        calibration=calibration,
-        assessed_calibration={},
-        metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
-        decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
-        assessment_facts={
+    assessment = Assessment(
+        facts={
             "model_id": "m1",
             "settings": asdict(CONFIG),
             "split": "test",
@@ -134,24 +146,27 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
             "decision_cohorts": ["prospective a"],
             "recalibration": "of the predictions",
         },
+        metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
+        decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
         model_comparison=comparison_table(whole, GROUPS, CONFIG),
         negative_transfer=transfer_table(whole, GROUPS, CONFIG),
         subgroup_differences=differences,
         failure_cases=failure_cases(assessed, GROUPS),
-        lora_pca=lora_pca.pca_table(grams, tasks, GROUPS).assign(weights="trained", model_id="m1"),
-        lora_separation=separation_table(grams, [grams], tasks, GROUPS),
-        saliency_checks=pd.DataFrame(
-            {
-                "task": ["nodule"],
-                "swapped_task": ["low_lvef"],
-                "rank_correlation_untrained": [0.125],
-                "rank_correlation_random": [0.0625],
-                "rank_correlation_swapped": [np.nan],
-                "model_id": ["m1"],
-            }
-        ),
-        model_description={"model_id": "m1", "training": {"settings": "s1"}},
-        model_card={
+        calibration=calibration,
+        fitted_calibration={},
+        auroc_figure=SVG,
+        calibration_figure=PNG,
+        decision_curve_figures={"prospective_a": SVG},
+        comparison_figures={"single_task": SVG},
+    )
+    cohort = CohortData(
+        study_index=index,
+        cohort_flow=pd.DataFrame({"cohort": ["a"], "found": [170], "reasons": ["NO_SERIES;<LOCALIZER>: 2"]}),
+        harmonization_report=pd.DataFrame({"source": ["ct_rate"], "n_rows": [160]}),
+        label_prevalence=SVG,
+    )
+    model = ModelEvidence(
+        card={
             "model_id": "m1",
             "intended_use": "Research.",
             "parameters": 1234567,
@@ -168,15 +183,31 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
             "training": {"epoch": 3, "lr": 1.25e-5},
             "licence_notice": "",
         },
+        description={"model_id": "m1", "training": {"settings": "s1"}},
+        training_run={"run_id": "run-77", "model_id": "m-1", "version": "3"},
+        training_history={"epoch_001": {"train_loss": 0.6931, "lr": 1.25e-5, "validation_auc": None, "settings": "s1"}},
+        training_curves=PNG,
+        task_curves=SVG,
+        lora_pca=lora_pca.pca_table(grams, tasks, GROUPS).assign(weights="trained", model_id="m1"),
+        lora_separation=separation_table(grams, [grams], tasks, GROUPS),
+        lora_pca_figure=SVG,
+        saliency_checks=pd.DataFrame(
+            {
+                "task": ["nodule"],
+                "swapped_task": ["low_lvef"],
+                "rank_correlation_untrained": [0.125],
+                "rank_correlation_random": [0.0625],
+                "rank_correlation_swapped": [np.nan],
+                "model_id": ["m1"],
+            }
+        ),
+        saliency_overview=PNG,
     )
-
-
-def _pictures(cohorts: tuple[str, ...] = ("prospective_a",)) -> Pictures:
-    return Pictures(SVG, PNG, SVG, PNG, dict.fromkeys(cohorts, SVG), {"single_task": SVG}, SVG, PNG)
+    return Evidence(cohort, model, assessment)
 
 
 def _render(evidence: Evidence, config: ReportConfig | None = None) -> str:
-    return render_report(evidence, _pictures(), NAMES, config or ReportConfig(), FACTS)
+    return render_report(*evidence, NAMES, config or ReportConfig(), FACTS)
 
 
 @pytest.fixture
@@ -233,7 +264,7 @@ def test_no_metric_is_a_bare_dash(html: str) -> None:
 
 def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
     page = Elements(html)
-    full = evidence.metrics_full
+    full = evidence.assessment.metrics_full
     part = full[(full["cohort"] == ALL) & (full["subgroup"] == ALL) & (full["model"] == "hyperct")]
     shown = set()
     for row in part[~part["task"].isin(MACRO.values())].to_dict("records"):
@@ -266,7 +297,7 @@ def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
 def test_means_and_cohorts_stand_in_their_rows(html: str, evidence: Evidence) -> None:
     page = Elements(html)
     groups = {task: group for group, task in MACRO.items()}
-    full = evidence.metrics_full
+    full = evidence.assessment.metrics_full
     rows = full[(full["metric"] == "auc") & (full["model"] == "hyperct") & (full["subgroup"] == ALL)]
     for row in rows.to_dict("records"):
         place = "all cohorts" if row["cohort"] == ALL else row["cohort"]
@@ -285,9 +316,9 @@ def test_the_calibration_methods_are_named(html: str) -> None:
 
 
 def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: Evidence) -> None:
-    brought = dict(evidence.assessment_facts) | {"model_id": None}
-    given = replace(evidence, assessment_facts=brought)
-    for foreign in (given, replace(evidence, calibration={})):
+    brought = dict(evidence.assessment.facts) | {"model_id": None}
+    given = evidence.changed(facts=brought)
+    for foreign in (given, evidence.changed(calibration={})):
         page = Elements(_render(foreign))
         caption = "Calibration, recalibrated risk of the table, test split, all cohorts; 95 % intervals"
         methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
@@ -295,8 +326,8 @@ def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: 
         assert "sensitivity of at least" not in page.text and "Platt's method" not in page.text
         assert "target sensitivity, which the table does not say" in page.text
         assert "Thresholds are those of the assessed table" in page.text
-    none = dict(evidence.assessment_facts) | {"recalibration": "none"}
-    page = Elements(_render(replace(evidence, assessment_facts=none)))
+    none = dict(evidence.assessment.facts) | {"recalibration": "none"}
+    page = Elements(_render(evidence.changed(facts=none)))
     assert "no threshold was chosen" in page.text
     assert not [caption for caption in page.tables if "recalibrated" in caption or caption.startswith("Calls at")]
 
@@ -304,8 +335,8 @@ def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: 
 def test_a_calibration_that_the_assessment_fitted_stands_before_the_models(evidence: Evidence) -> None:
     tasks = {task: {"method": "isotonic"} for task in GROUPS}
     fitted = {"model_id": None, "target_sensitivity": 0.75, "tasks": tasks}
-    facts = dict(evidence.assessment_facts) | {"recalibration": "validation table"}
-    page = Elements(_render(replace(evidence, assessed_calibration=fitted, assessment_facts=facts)))
+    facts = dict(evidence.assessment.facts) | {"recalibration": "validation table"}
+    page = Elements(_render(evidence.changed(fitted_calibration=fitted, facts=facts)))
     caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
     assert page.row(caption, NAMES["nodule"])["Recalibration"] == "isotonic"
     assert "sensitivity of at least 75% there" in page.text
@@ -316,7 +347,7 @@ def test_net_benefits_at_a_stated_prevalence_are_shown(evidence: Evidence, asses
     _, curves = assess(assessed, GROUPS, config)
     curves = curves[(curves["cohort"] == ALL) & (curves["model"] == config.model)]
     caption = "Net benefit (95 % interval) / of treating all, at the stated prevalence, by risk threshold"
-    page = Elements(_render(replace(evidence, decision_curves=curves)))
+    page = Elements(_render(evidence.changed(decision_curves=curves)))
     row = curves[(curves["task"] == "nodule") & (curves["threshold"] == 0.2)].iloc[0]
     value, low, high = (row[f"net_benefit_stated{part}_recalibrated"] for part in ("", "_ci_low", "_ci_high"))
     assert low < value < high
@@ -332,10 +363,10 @@ def test_cohorts_are_named_as_the_table_names_them(evidence: Evidence) -> None:
 
 
 def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence) -> None:
-    curves = evidence.decision_curves
-    facts = dict(evidence.assessment_facts)
+    curves = evidence.assessment.decision_curves
+    facts = dict(evidence.assessment.facts)
     facts["settings"] = dict(facts["settings"]) | {"decision_group": "radiological"}
-    evidence = replace(evidence, assessment_facts=facts)
+    evidence = evidence.changed(facts=facts)
     page = Elements(_render(evidence))
     row = curves[(curves["task"] == "nodule") & (curves["threshold"] == 0.2)].iloc[0]
     caption = "Net benefit of the model / of treating all, by risk threshold"
@@ -343,20 +374,20 @@ def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence) -
     assert cells["Risk"] == "recalibrated"
     assert cells["20 %"] == f"{number(row['net_benefit_recalibrated'])} / {number(row['treat_all'])}"
     flat = curves.assign(recalibration_is_flat=curves["task"] == "nodule")
-    cells = Elements(_render(replace(evidence, decision_curves=flat))).row(caption, NAMES["nodule"])
+    cells = Elements(_render(evidence.changed(decision_curves=flat))).row(caption, NAMES["nodule"])
     assert cells["Risk"] == "as given"
     assert cells["20 %"] == f"{number(row['net_benefit'])} / {number(row['treat_all'])}"
 
 
 def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence) -> None:
     page = Elements(html)
-    for of in evidence.lora_pca[evidence.lora_pca["module"] == "all"].to_dict("records"):
+    for of in evidence.model.lora_pca[evidence.model.lora_pca["module"] == "all"].to_dict("records"):
         cells = page.row("Weight updates: first components", str(of["number"]), NAMES[of["task"]])
         (first,) = [text for column, text in cells.items() if column.startswith("PC1 ")]
         assert first == f"{of['pc1']:.3f}"
     history = page.row("Training history", "epoch_001")
     assert (history["Train loss"], history["Learning rate"]) == ("0.6931", "1.25e-05")  # 0.000 would be wrong
-    row = evidence.model_comparison.set_index("task").loc["nodule"]
+    row = evidence.assessment.model_comparison.set_index("task").loc["nodule"]
     cells = page.row("Comparison on the same studies", NAMES["nodule"])
     assert cells["AUROC of the rival"] == f"{row['auc_rival']:.2f}"
     assert cells["p (Holm)"] == p_value(row["p_holm"])
@@ -375,12 +406,12 @@ def test_subgroups_and_failures_are_shown_and_small_cells_are_not(html: str, evi
     page = Elements(html)
     caption = "AUROC by sex; 95 % intervals; positive / negative"
     assert page.row(caption, NAMES["effusion"])["F"] == "too few to show"
-    full = evidence.metrics_full
+    full = evidence.assessment.metrics_full
     row = full[(full["subgroup"] == "sex: F") & (full["task"] == "nodule") & (full["metric"] == "auc")].iloc[0]
     expected = f"{_interval(row)}; {int(row['n_pos'])} / {int(row['n_neg'])}"
     assert page.row(caption, NAMES["nodule"])["F"] == expected
     failures = page.tables["Most confident errors per task"]
-    assert len(failures) == 1 + len(evidence.failure_cases)
+    assert len(failures) == 1 + len(evidence.assessment.failure_cases)
     assert not any("s0" in cell for row in failures for cell in row)  # these keys are no pseudonyms of ours
 
 
@@ -399,20 +430,21 @@ def test_the_page_says_when_with_what_and_of_which_model_it_was_made(html: str) 
 def test_parts_of_different_models_are_refused(evidence: Evidence) -> None:
     other = {"model_id": "m2", "training": {}}
     with pytest.raises(PackageError, match=r"different models \(model card of m1, .*model package of m2\).*evaluate"):
-        _render(replace(evidence, model_description=other))
+        _render(evidence.changed(description=other))
     with pytest.raises(PackageError, match="adapters of m9"):
-        _render(replace(evidence, lora_pca=evidence.lora_pca.assign(model_id="m9")))
+        _render(evidence.changed(lora_pca=evidence.model.lora_pca.assign(model_id="m9")))
 
 
 def test_parts_that_cannot_be_matched_are_marked(evidence: Evidence) -> None:
     assert "name no model" not in _render(evidence)
-    foreign = dict(evidence.assessment_facts) | {"model_id": None, "split": None}
-    page = _render(replace(evidence, assessment_facts=foreign, calibration={}))
+    foreign = dict(evidence.assessment.facts) | {"model_id": None, "split": None}
+    page = _render(evidence.changed(facts=foreign, calibration={}))
     assert "The predictions that were assessed name no model" in page
     assert "Discrimination, whole table, all cohorts" in page
     newer = {"model_id": "m1", "training": {"settings": "s2"}}
-    assert "a training was begun after this model was made" in _render(replace(evidence, model_description=newer))
-    assert "could not be checked" in _render(replace(evidence, model_description=None))
+    assert "a training was begun after this model was made" in _render(evidence.changed(description=newer))
+    assert "<dt>Training run</dt><dd>not tracked</dd>" in _render(evidence.changed(training_run=None))
+    assert "could not be checked" in _render(evidence.changed(description=None))
 
 
 def test_a_table_carries_its_csv(html: str) -> None:
@@ -465,7 +497,7 @@ def test_text_from_data_is_escaped(html: str) -> None:
 def test_pictures_are_inside_and_described(html: str) -> None:
     page = Elements(html)
     images, drawings = page.of("img"), page.of("svg")
-    assert (len(images), len(drawings)) == (3, 5)
+    assert (len(images), len(drawings)) == (3, 6)
     assert all(len(image["alt"] or "") > 30 for image in images)
     assert all(drawing["role"] == "img" and len(drawing["aria-label"] or "") > 30 for drawing in drawings)
     encoded = str(images[0]["src"]).removeprefix("data:image/png;base64,")
@@ -512,16 +544,15 @@ def test_what_must_be_said_is_said(html: str) -> None:
 
 
 def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None:
-    label = evidence.study_index.loc[evidence.study_index["split"] == "test", "nodule"]
+    label = evidence.cohort.study_index.loc[evidence.cohort.study_index["split"] == "test", "nodule"]
     known, positive = int(label.notna().sum()), int(label.sum())
     assert f"{positive} / {known} ({positive / known:.0%}), {100 - known} unknown" in Elements(html).text
     assert "0 / 0, 100 unknown" in Elements(html).text
 
 
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
-    card = dict(evidence.model_card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
-    no_cohort = _pictures(())
-    html = render_report(replace(evidence, model_card=card), no_cohort, NAMES, ReportConfig(), FACTS)
+    card = dict(evidence.model.card) | {"backbone_weights": "hub", "licence_notice": "DINOv3 License applies."}
+    html = _render(evidence.changed(card=card, decision_curve_figures={}))
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
     assert "No cohort was named" in html
@@ -538,10 +569,10 @@ def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence) -> 
         subgroups=SubgroupConfig(min_class_count=21),
     )
     written = json.loads(json.dumps(asdict(made_with)))  # as the facts come back from their file
-    facts = dict(evidence.assessment_facts) | {"split": "external", "settings": written}
-    metrics = evidence.metrics_full.replace({"model": {"hyperct": "theirs"}})
-    none = evidence.negative_transfer.iloc[:0]
-    page = Elements(_render(replace(evidence, assessment_facts=facts, metrics_full=metrics, negative_transfer=none)))
+    facts = dict(evidence.assessment.facts) | {"split": "external", "settings": written}
+    metrics = evidence.assessment.metrics_full.replace({"model": {"hyperct": "theirs"}})
+    none = evidence.assessment.negative_transfer.iloc[:0]
+    page = Elements(_render(evidence.changed(facts=facts, metrics_full=metrics, negative_transfer=none)))
     text = page.text
     assert len(page.tables["Discrimination, external split, all cohorts; 90 % intervals"]) == 1 + len(GROUPS)
     assert "95 % interval" not in text and "95 % percentiles" not in text
@@ -562,11 +593,11 @@ def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence) -> 
 
 def test_facts_of_another_version_are_refused(evidence: Evidence) -> None:
     for settings, place in ((None, "settings"), (asdict(CONFIG) | {"seeds": 1}, "seeds")):
-        facts = dict(evidence.assessment_facts) | {"settings": settings}
+        facts = dict(evidence.assessment.facts) | {"settings": settings}
         with pytest.raises(
             PackageError, match=rf"assessment_facts: settings do not fit .*\({place}\).*pipeline=assess"
         ):
-            _render(replace(evidence, assessment_facts=facts))
+            _render(evidence.changed(facts=facts))
 
 
 def test_the_commit_is_that_of_the_checkout_or_unknown(tmp_path: Path) -> None:
@@ -581,9 +612,8 @@ def test_the_commit_is_that_of_the_checkout_or_unknown(tmp_path: Path) -> None:
         subprocess.run([*git, *command], check=True)
     assert commit_of(tmp_path) != "unknown"
     assert commit_of(installed) == "unknown"
-    facts = run_facts({"run_id": "r1", "model_id": "m", "version": "4"})
-    assert (facts.training_run, facts.model_version) == ("r1", "4")
-    assert run_facts(None).training_run == "not tracked"
+    facts = run_facts()
+    assert "torch" in facts.software and "torch" not in run_facts(SOFTWARE_OF_NUMBERS).software
     assert "numpy" in facts.software and facts.made_at.endswith("UTC")
 
 
@@ -594,13 +624,13 @@ def test_a_formula_in_a_cell_is_not_run_from_the_csv_of_a_table() -> None:
 
 
 def test_saliency_of_another_model_is_refused(evidence: Evidence) -> None:
-    other = replace(evidence, saliency_checks=evidence.saliency_checks.assign(model_id="m2"))
+    other = evidence.changed(saliency_checks=evidence.model.saliency_checks.assign(model_id="m2"))
     with pytest.raises(PackageError, match="saliency of m2"):
-        refuse_mixed_models(other.models)
+        refuse_mixed_models(models_of(other.model, other.assessment))
 
 
 def test_a_model_that_calls_everybody_alike_is_not_called_best(evidence: Evidence) -> None:
-    curves = evidence.decision_curves
+    curves = evidence.assessment.decision_curves
     alike = curves.assign(net_benefit=curves["treat_all"], net_benefit_recalibrated=np.nan)
     cells = [cell for row in decision_value_table(alike, NAMES, CONFIG).rows for cell in row[1:]]
     assert any("; acts as treat all; " in cell for cell in cells)

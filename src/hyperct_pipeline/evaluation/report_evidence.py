@@ -1,4 +1,7 @@
-"""What the report is made from: tables and figures of the other pipelines."""
+"""What the pages are made from: tables and figures of the other pipelines, by what they speak of.
+
+Each class can be a node of a pipeline itself: it gathers what the catalog holds. Figures are bytes of SVG or PNG.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,76 +9,99 @@ from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.evaluation.assess_settings import AssessConfig, settings_of
 from hyperct_pipeline.evaluation.assessed_table import OF_PREDICTIONS
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Tables that the report shows; frames as the pipelines wrote them."""
+class Assessment:
+    """What was assessed, with its numbers and figures; frames as `assess` wrote them."""
 
-    study_index: pd.DataFrame
-    cohort_flow: pd.DataFrame
-    harmonization_report: pd.DataFrame
-    training_history: Mapping[str, Mapping[str, object]]
-    calibration: Mapping[str, Any]  # of the model, as `recalibration.fit_calibration` made it; {} where there is none
-    assessed_calibration: Mapping[str, Any]  # fitted by the assessment for its own rows; {} where none was
+    facts: Mapping[str, Any]
     metrics_full: pd.DataFrame
     decision_curves: pd.DataFrame
-    assessment_facts: Mapping[str, Any]
     model_comparison: pd.DataFrame
     negative_transfer: pd.DataFrame
     subgroup_differences: pd.DataFrame
     failure_cases: pd.DataFrame
-    lora_pca: pd.DataFrame
-    lora_separation: pd.DataFrame
-    saliency_checks: pd.DataFrame
-    model_card: Mapping[str, Any]
-    model_description: Mapping[str, Any] | None  # of the package as it is now; None: there is none
+    calibration: (
+        Mapping[str, Any] | None
+    )  # of our model, as `recalibration.fit_calibration` made it; None: there is none
+    fitted_calibration: Mapping[str, Any]  # fitted by the assessment for its own rows; {} where none was
+    auroc_figure: bytes
+    calibration_figure: bytes
+    decision_curve_figures: Mapping[str, bytes]  # file name of the cohort -> figure
+    comparison_figures: Mapping[str, bytes]  # file name of the rival -> figure
 
     @property
-    def models(self) -> dict[str, str | None]:
-        """Id of the model that each part is of."""
-        adapters, maps = (table["model_id"].dropna() for table in (self.lora_pca, self.saliency_checks))
-        return {
-            "model card": self.model_card["model_id"],
-            "adapters": str(adapters.iloc[0]) if len(adapters) else None,
-            "saliency": str(maps.iloc[0]) if len(maps) else None,
-            "assessment": self.assessment_facts["model_id"],
-            "calibration": self.calibration.get("model_id"),
-            "calibration of the assessment": self.assessed_calibration.get("model_id"),
-            "model package": None if self.model_description is None else self.model_description["model_id"],
-        }
+    def settings(self) -> AssessConfig:
+        """The settings the numbers were made with.
+
+        Raises:
+            PackageError: the facts do not hold them.
+        """
+        return settings_of(self.facts)
+
+    @property
+    def is_recalibrated_by_table(self) -> bool:
+        """Whether recalibrated risks or thresholds came with the assessed table."""
+        return bool(self.facts["recalibration"] == OF_PREDICTIONS)
 
     @property
     def applied_calibration(self) -> Mapping[str, Any]:
         """What the assessed risks were recalibrated with; {} where nothing was, or the table alone knows.
 
-        Risks that the table brought are credited to the model's calibration only where both name the same model.
+        Risks that the table brought are credited to our model's calibration only where both name the same model.
         """
-        if self.assessed_calibration:
-            return self.assessed_calibration
-        model = self.assessment_facts["model_id"]
-        brought = self.assessment_facts["recalibration"] == OF_PREDICTIONS
-        is_ours = brought and model is not None and self.calibration.get("model_id") == model
-        return self.calibration if is_ours else {}
+        if self.fitted_calibration:
+            return self.fitted_calibration
+        ours, model = self.calibration or {}, self.facts["model_id"]
+        is_ours = self.is_recalibrated_by_table and model is not None and ours.get("model_id") == model
+        return ours if is_ours else {}
 
     @property
     def part(self) -> str:
         """What was assessed, for titles."""
-        split = self.assessment_facts["split"]
+        split = self.facts["split"]
         return "whole table" if split is None else f"{split} split"
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Figures as bytes of SVG or PNG."""
+class CohortData:
+    """Who was studied and what is known of them."""
 
+    study_index: pd.DataFrame
+    cohort_flow: pd.DataFrame
+    harmonization_report: pd.DataFrame
     label_prevalence: bytes
+
+
+@dataclass(frozen=True)
+class ModelEvidence:
+    """The model, its training, and what its adapters and maps show."""
+
+    card: Mapping[str, Any]
+    description: Mapping[str, Any] | None  # of the package as it is now; None: there is none
+    training_run: Mapping[str, Any] | None  # {run_id, model_id, version}; None: the training was not tracked
+    training_history: Mapping[str, Mapping[str, Any]]
     training_curves: bytes
     task_curves: bytes
-    auroc: bytes
-    calibration: bytes
-    decision_curves: Mapping[str, bytes]  # cohort -> figure
-    comparison: Mapping[str, bytes]  # rival -> figure
-    lora_pca: bytes
+    lora_pca: pd.DataFrame
+    lora_separation: pd.DataFrame
+    lora_pca_figure: bytes
+    saliency_checks: pd.DataFrame
     saliency_overview: bytes
+
+
+def models_of(model: ModelEvidence, assessment: Assessment) -> dict[str, str | None]:
+    """Id of the model that each part of a report is of; None where a part names none."""
+    adapters, maps = (table["model_id"].dropna() for table in (model.lora_pca, model.saliency_checks))
+    return {
+        "model card": model.card["model_id"],
+        "adapters": str(adapters.iloc[0]) if len(adapters) else None,
+        "saliency": str(maps.iloc[0]) if len(maps) else None,
+        "assessment": assessment.facts["model_id"],
+        "calibration": (assessment.calibration or {}).get("model_id"),
+        "calibration of the assessment": assessment.fitted_calibration.get("model_id"),
+        "model package": None if model.description is None else model.description["model_id"],
+    }

@@ -52,6 +52,12 @@ def primary(metrics_full: pd.DataFrame, config: AssessConfig) -> pd.DataFrame:
     return metrics_full[(metrics_full["model"] == config.model) & (metrics_full["subgroup"] == ALL)]
 
 
+def task_areas(metrics_full: pd.DataFrame, config: AssessConfig) -> pd.DataFrame:
+    """The AUROC rows of tasks over all cohorts; the group means are no tasks."""
+    part = primary(metrics_full, config)
+    return part[(part["cohort"] == ALL) & (part["metric"] == "auc") & ~part["task"].isin(MACRO.values())]
+
+
 def task_cells(metrics_full: pd.DataFrame, config: AssessConfig) -> dict[str, dict[str, dict[Hashable, Any]]]:
     """Task -> metric -> row, of the primary model over all cohorts together."""
     part = primary(metrics_full, config)

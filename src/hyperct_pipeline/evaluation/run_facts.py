@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,35 +12,31 @@ from typing import Any
 from hyperct_pipeline import __version__
 from hyperct_pipeline.errors import PackageError
 
-SOFTWARE = ("torch", "timm", "SimpleITK", "pydicom", "numpy", "scipy", "pandas", "scikit-learn", "kedro", "mlflow")
+SOFTWARE_OF_NUMBERS = ("numpy", "scipy", "pandas", "scikit-learn", "kedro", "mlflow")  # what an assessment rests on
+SOFTWARE = ("torch", "timm", "SimpleITK", "pydicom", *SOFTWARE_OF_NUMBERS)
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """When and with what the report was made."""
+    """When and with what a page is made."""
 
     made_at: str
     version: str
     commit: str
-    training_run: str  # MLflow's id of the run that trained the model
-    model_version: str  # of the registered model
     software: str
 
 
-def run_facts(training_run: Mapping[str, Any] | None) -> RunFacts:
+def run_facts(software: Sequence[str] = SOFTWARE) -> RunFacts:
     """Facts of this moment.
 
     Args:
-        training_run: {run_id, model_id, version} beside the package; None: the training was not tracked.
+        software: distributions whose versions are named.
     """
-    link = training_run or {}
     return RunFacts(
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
         commit=commit_of(Path(__file__).parent),
-        training_run=str(link.get("run_id", "not tracked")),
-        model_version=str(link.get("version", "not registered")),
-        software=software_versions(),
+        software=software_versions(software),
     )
 
 
@@ -61,9 +57,9 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def software_versions() -> str:
-    """Versions of what produced the numbers, in one line."""
-    parts = [f"{name} {version(name)}" for name in SOFTWARE]
+def software_versions(software: Sequence[str]) -> str:
+    """Versions of distributions, in one line."""
+    parts = [f"{name} {version(name)}" for name in software]
     return ", ".join([f"Python {platform.python_version()}", *parts])
 
 

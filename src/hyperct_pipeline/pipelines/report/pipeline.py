@@ -4,42 +4,37 @@ from typing import Any
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence
 from hyperct_pipeline.pipelines.report import nodes
 
-INPUTS = (
-    "study_index",
-    "cohort_flow",
-    "harmonization_report",
-    "label_prevalence",
-    "training_history",
-    "training_curves",
-    "task_curves",
-    "training_run",
-    "calibration",
-    "assessed_calibration",
-    "metrics_full",
-    "decision_curves",
-    "assessment_facts",
-    "model_comparison",
-    "negative_transfer",
-    "subgroup_differences",
-    "failure_cases",
-    "auroc_figure",
-    "calibration_figure",
-    "decision_curve_figures",
-    "comparison_figures",
-    "lora_pca",
-    "lora_separation",
-    "lora_pca_figure",
-    "saliency_overview",
-    "saliency_checks",
-    "model_card",
-    "model_description",
-)
+COHORT = ("study_index", "cohort_flow", "harmonization_report", "label_prevalence")
+MODEL = {
+    "card": "model_card",
+    "description": "model_description",
+    **{name: name for name in ("training_run", "training_history", "training_curves", "task_curves")},
+    **{name: name for name in ("lora_pca", "lora_separation", "lora_pca_figure")},
+    **{name: name for name in ("saliency_checks", "saliency_overview")},
+}
+ASSESSMENT = {
+    "facts": "assessment_facts",
+    "calibration": "calibration",
+    "fitted_calibration": "assessed_calibration",
+    **{name: name for name in ("metrics_full", "decision_curves", "model_comparison", "negative_transfer")},
+    **{name: name for name in ("subgroup_differences", "failure_cases")},
+    **{name: name for name in ("auroc_figure", "calibration_figure", "decision_curve_figures", "comparison_figures")},
+}
 
 
 def create_pipeline(**kwargs: Any) -> Pipeline:
-    """One node: everything in, one page out."""
-    inputs = {name: name for name in INPUTS}
+    """Gather what is said of the cohort, of the model and of its numbers; then one page."""
+    parts = {"cohort": "report_cohort", "model": "report_model", "assessment": "report_assessment"}
     parameters = {"task_catalogue": "params:task_catalogue", "config": "params:report"}
-    return pipeline([node(nodes.write_report, inputs | parameters, "report_html", name="write_report")], tags="report")
+    return pipeline(
+        [
+            node(CohortData, {name: name for name in COHORT}, "report_cohort", name="gather_cohort"),
+            node(ModelEvidence, MODEL, "report_model", name="gather_model"),
+            node(Assessment, ASSESSMENT, "report_assessment", name="gather_assessment"),
+            node(nodes.write_report, parts | parameters, "report_html", name="write_report"),
+        ],
+        tags="report",
+    )
