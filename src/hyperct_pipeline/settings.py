@@ -17,6 +17,8 @@ from hyperct_pipeline.hooks import (
 
 # Kedro 1.7 calls what omegaconf has renamed, at every start.
 warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
+# Kedro 1.7 prefers --pipelines; both spellings work in the version that is pinned.
+warnings.filterwarnings("ignore", "Option '--pipeline' is deprecated", DeprecationWarning)
 
 # At DEBUG Kedro writes down every argument of every hook: paths of the archive, the secret, raw tables.
 for _name in ("kedro.framework.hooks.manager", "kedro.framework.cli.hooks.manager"):
