@@ -158,11 +158,15 @@ class Bench:
         return torch.cuda.max_memory_allocated(self.device) / 2**20
 
 
-def matmul_ceiling(bench: Bench, precision: Precision) -> float:
-    """FLOP per second of a large matrix product."""
-    side = 8192 if bench.device.type == "cuda" else 1024
-    x = torch.ones(side, side, device=bench.device, dtype=compute_type(precision))
-    return 2.0 * side**3 / bench.timed({"product": lambda: x @ x}).median("product")
+def large_product(device: torch.device, precision: Precision) -> tuple[float, Callable[[], None]]:
+    """Operations of a large matrix product, the ceiling of what the device can do, and what runs it."""
+    side = 8192 if device.type == "cuda" else 1024
+    x = torch.ones(side, side, device=device, dtype=compute_type(precision))
+
+    def product() -> None:
+        _ = x @ x
+
+    return 2.0 * side**3, product
 
 
 def measured(bench: Bench) -> dict[str, Any]:
@@ -198,19 +202,20 @@ def measured(bench: Bench) -> dict[str, Any]:
 
 def compared(bench: Bench, what: str, functions: dict[str, Callable[..., None]], own: str) -> dict[str, Any]:
     """Seconds of each; ratios of the public ones to `own`, and of `own` to its matrix products alone."""
-    products = MatrixProducts.of(functions[own])
-    times = bench.timed(functions | {"matrix products of ours": products.run})
-    results: dict[str, Any] = {f"{what}, {name}, s": times.median(name) for name in times.seconds}
+    precision: Precision = own.removeprefix("ours, ")  # type: ignore[assignment]
+    ceiling_flop, ceiling = large_product(bench.device, precision)
+    floor = "matrix products of ours"
+    times = bench.timed(functions | {floor: MatrixProducts.of(functions[own]).run, "large product": ceiling})
+    results: dict[str, Any] = {f"{what}, {name}, s": times.median(name) for name in (*functions, floor)}
     for name, function in functions.items():
         if name.startswith("public"):
             results[f"{what}, ratio of {name} to {own}"] = times.ratio(name, own)
         if bench.device.type == "cuda":
             results[f"{what}, {name}, peak MiB"] = bench.peak_mib(function)
-    results[f"{what}, ratio of {own} to its matrix products"] = times.ratio(own, "matrix products of ours")
+    results[f"{what}, ratio of {own} to its matrix products"] = times.ratio(own, floor)
     flop = matmul_flop(functions[own])
-    precision: Precision = own.removeprefix("ours, ")  # type: ignore[assignment]
     results[f"{what}, GFLOP, {own}"] = flop / 1e9
-    results[f"{what}, share of the matmul ceiling"] = flop / times.median(own) / matmul_ceiling(bench, precision)
+    results[f"{what}, share of the matmul ceiling"] = flop / ceiling_flop * times.ratio("large product", own)
     return results
 
 
