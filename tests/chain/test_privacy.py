@@ -13,7 +13,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
+pytestmark = pytest.mark.slow
 
 IDENTIFYING = (
     "PatientID",

@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.xdist_group("real_ct")
-
 CASE = "d01_lidc0001_fullchest_ge_jpegls"
 MEASURED = """
 import resource, subprocess, sys
