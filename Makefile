@@ -31,7 +31,7 @@ test: setup  ## the fast tests
 	$(BIN)/pytest -n 2
 
 test-slow: setup  ## the whole chain, real CT, servers, a fresh clone
-	$(BIN)/pytest -m slow -n 2 --dist loadgroup
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 test-nightly: setup  ## minutes each: coverage of intervals, a real CT at the published size
 	$(BIN)/pytest -m nightly

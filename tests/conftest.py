@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,3 +17,23 @@ def test_data() -> Path:
     if not root.is_dir():
         pytest.skip("extra test data are not here: set HYPERCT_TEST_DATA to their folder")
     return root
+
+
+# Tests of `chain` read what one clone has made; these take a fresh clone and leave it alone.
+_OWN_CLONE = {"test_real_ct.py", "test_two_nodes.py"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Under `--dist loadfile` one process runs all tests of the chain's clone, so that it is made once."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByClone(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            is_shared = file.startswith("tests/chain/") and Path(file).name not in _OWN_CLONE
+            return "tests/chain" if is_shared else file
+
+    return ByClone(config, log)

@@ -18,15 +18,6 @@ explain: {n_slices: 4}
 """
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a clone goes to one process of pytest-xdist (`--dist loadgroup`), so that nothing is run twice."""
-    for item in items:
-        shared = {"chain", "inferred"} & set(getattr(item, "fixturenames", ()))
-        if shared:
-            item.add_marker(pytest.mark.xdist_group(min(shared)))
-
-
 @dataclass(frozen=True)
 class Clone:
     """A clone of the repository and the environment its commands run in."""
