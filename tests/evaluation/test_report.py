@@ -5,9 +5,8 @@ import json
 import re
 import subprocess
 from dataclasses import asdict, replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,18 +15,14 @@ import torch
 
 from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation import lora_pca
-from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig, SubgroupConfig
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, SubgroupConfig
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess
-from hyperct_pipeline.evaluation.failure_cases import failure_cases
 from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.metric_cells import REASONS
-from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
-from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
-from hyperct_pipeline.evaluation.prediction_splits import of_split
-from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
 from hyperct_pipeline.evaluation.report import ReportConfig, render_report
 from hyperct_pipeline.evaluation.report_decision_tables import decision_value_table
 from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence, models_of
+from hyperct_pipeline.evaluation.report_references import OF_REPORT
 from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
 from hyperct_pipeline.evaluation.reporting_checklist import CLAIM, TO_COMPLETE, TRIPOD
 from hyperct_pipeline.evaluation.run_facts import (
@@ -37,8 +32,6 @@ from hyperct_pipeline.evaluation.run_facts import (
     refuse_mixed_models,
     run_facts,
 )
-from hyperct_pipeline.evaluation.subgroups import subgroup_tables
-from hyperct_pipeline.evaluation.task_rows import part_of
 from hyperct_pipeline.evaluation.update_grams import gram_matrices
 
 GROUPS = {"nodule": "radiological", "effusion": "radiological", "low_lvef": "cardiac", "dilated": "cardiac"}
@@ -49,49 +42,6 @@ NAMES = {
     "dilated": "Dilated <ventricle> & more",
 }
 PNG = b"\x89PNG\r\n\x1a\n picture"
-
-
-class Elements(HTMLParser):
-    """All elements with their attributes, the text, and the tables by caption as lists of rows of cells."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.tables: dict[str, list[list[str]]] = {}
-        self._caption, self._rows, self._within = "", [], ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-        self._within = tag if tag in ("caption", "td", "th", "a") else self._within
-        if tag == "table":
-            self._caption, self._rows = "", []
-        elif tag == "tr":
-            self._rows.append([])
-        elif tag in ("td", "th"):
-            self._rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._within = "" if tag == self._within else self._within
-        if tag == "table":
-            self.tables[self._caption.strip()] = self._rows
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._within == "caption":
-            self._caption += data
-        elif self._within in ("td", "th"):
-            self._rows[-1][-1] += data
-
-    def row(self, caption: str, *first: str) -> dict[str, str]:
-        """The only row of a table that begins with these cells, by column."""
-        head, *body = self.tables[caption]
-        (cells,) = [row for row in body if row[: len(first)] == list(first)]
-        return dict(zip(head, cells, strict=True))
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 FACTS = RunFacts("2026-01-02 03:04 UTC", "0.1.0", "abc1234", "Python 3.11, numpy 2.1")
@@ -116,17 +66,7 @@ class Evidence(NamedTuple):
 
 
 @pytest.fixture
-def evidence(predictions: pd.DataFrame) -> Evidence:
-    validation = predictions[predictions["split"] == "validation"]
-    calibration = fit_calibration(validation, RecalibrationConfig())
-    rivals = {"probability_single_task": predictions["probability"].rank(pct=True) ** 2, "site": None}
-    sexes = np.where(predictions["study_key"].str[1:].astype(int) % 3 == 0, "M", "F")
-    table = apply_calibration(predictions.assign(**rivals, sex=sexes), calibration)
-    assessed = of_split(checked_predictions(table), "test")
-    found = assess(assessed, GROUPS, CONFIG)
-    subgroups, differences = subgroup_tables(assessed, GROUPS, CONFIG)
-    whole = part_of(assessed, ALL, list(GROUPS))
-    curves = found.curves
+def evidence(predictions: pd.DataFrame, assessment: Assessment) -> Evidence:
     index = predictions.pivot_table(
         index=["study_key", "patient_key", "cohort", "split"], columns="task", values="label"
     )
@@ -134,31 +74,6 @@ def evidence(predictions: pd.DataFrame) -> Evidence:
     index = index.assign(sex=["F", "M", None, "F"] * 40, age_years=pd.array([61, 70, None, 55] * 40, dtype="Int16"))
     grams = gram_matrices({"q": (torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2))}, 1.0)
     tasks = list(GROUPS)
-    assessment = Assessment(
-        facts={
-            "model_id": "m1",
-            "settings": asdict(CONFIG),
-            "split": "test",
-            "studies": 100,
-            "patients": 50,
-            "tasks": tasks,
-            "rivals": ["single_task"],
-            "decision_cohorts": ["prospective a"],
-            "recalibration": "of the predictions",
-        },
-        metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
-        decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
-        model_comparison=comparison_table(whole, GROUPS, CONFIG),
-        negative_transfer=transfer_table(whole, GROUPS, CONFIG),
-        subgroup_differences=differences,
-        failure_cases=failure_cases(assessed, GROUPS),
-        calibration=calibration,
-        fitted_calibration={},
-        auroc_figure=SVG,
-        calibration_figure=PNG,
-        decision_curve_figures={"prospective_a": SVG},
-        comparison_figures={"single_task": SVG},
-    )
     cohort = CohortData(
         study_index=index,
         cohort_flow=pd.DataFrame({"cohort": ["a"], "found": [170], "reasons": ["NO_SERIES;<LOCALIZER>: 2"]}),
@@ -244,8 +159,8 @@ def _plain(row: dict[str, float], digits: int) -> str:
     return _interval(row) if np.isnan(row["value"]) else f"{row['value']:.{digits}f}"
 
 
-def test_no_metric_is_a_bare_dash(html: str) -> None:
-    page = Elements(html)
+def test_no_metric_is_a_bare_dash(html: str, read_page: Any) -> None:
+    page = read_page(html)
     metric_tables = ("Discrimination, ", "Calls at ", "Calibration, ", "AUROC by ", "Means by ")
     shown = [t for caption, t in page.tables.items() if caption.startswith(metric_tables)]
     assert len(shown) >= 6
@@ -262,8 +177,8 @@ def test_no_metric_is_a_bare_dash(html: str) -> None:
     assert cohorts["internal_test"] == "\N{EN DASH} (one class only)"
 
 
-def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
-    page = Elements(html)
+def test_every_metric_stands_in_its_row(html: str, evidence: Evidence, read_page: Any) -> None:
+    page = read_page(html)
     full = evidence.assessment.metrics_full
     part = full[(full["cohort"] == ALL) & (full["subgroup"] == ALL) & (full["model"] == "hyperct")]
     shown = set()
@@ -294,8 +209,8 @@ def test_every_metric_stands_in_its_row(html: str, evidence: Evidence) -> None:
     assert set(DISCRIMINATION) | set(SHARES) | set(CALIBRATION) | {"ece", "threshold_youden", "f1_at_target"} <= shown
 
 
-def test_means_and_cohorts_stand_in_their_rows(html: str, evidence: Evidence) -> None:
-    page = Elements(html)
+def test_means_and_cohorts_stand_in_their_rows(html: str, evidence: Evidence, read_page: Any) -> None:
+    page = read_page(html)
     groups = {task: group for group, task in MACRO.items()}
     full = evidence.assessment.metrics_full
     rows = full[(full["metric"] == "auc") & (full["model"] == "hyperct") & (full["subgroup"] == ALL)]
@@ -308,18 +223,18 @@ def test_means_and_cohorts_stand_in_their_rows(html: str, evidence: Evidence) ->
             assert page.row("AUROC by cohort; 95 % intervals", NAMES[row["task"]])[place] == _interval(row)
 
 
-def test_the_calibration_methods_are_named(html: str) -> None:
-    page = Elements(html)
+def test_the_calibration_methods_are_named(html: str, read_page: Any) -> None:
+    page = read_page(html)
     caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
     methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
     assert methods == ["Platt", "mean risk only", "\N{EN DASH}", "\N{EN DASH}"]
 
 
-def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: Evidence) -> None:
+def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: Evidence, read_page: Any) -> None:
     brought = dict(evidence.assessment.facts) | {"model_id": None}
     given = evidence.changed(facts=brought)
     for foreign in (given, evidence.changed(calibration={})):
-        page = Elements(_render(foreign))
+        page = read_page(_render(foreign))
         caption = "Calibration, recalibrated risk of the table, test split, all cohorts; 95 % intervals"
         methods = [page.row(caption, name)["Recalibration"] for name in NAMES.values()]
         assert methods == ["as the table gives it", "as the table gives it", "\N{EN DASH}", "\N{EN DASH}"]
@@ -330,55 +245,57 @@ def test_recalibration_that_the_table_brought_is_not_credited_to_ours(evidence: 
     assert "no threshold was chosen" in _render(evidence.changed(facts=none))
 
 
-def test_a_calibration_that_the_assessment_fitted_stands_before_the_models(evidence: Evidence) -> None:
+def test_a_calibration_that_the_assessment_fitted_stands_before_the_models(evidence: Evidence, read_page: Any) -> None:
     tasks = {task: {"method": "isotonic"} for task in GROUPS}
     fitted = {"model_id": None, "target_sensitivity": 0.75, "tasks": tasks}
     facts = dict(evidence.assessment.facts) | {"recalibration": "validation table"}
-    page = Elements(_render(evidence.changed(fitted_calibration=fitted, facts=facts)))
+    page = read_page(_render(evidence.changed(fitted_calibration=fitted, facts=facts)))
     caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
     assert page.row(caption, NAMES["nodule"])["Recalibration"] == "isotonic"
     assert "sensitivity of at least 75% there" in page.text
 
 
-def test_net_benefits_at_a_stated_prevalence_are_shown(evidence: Evidence, assessed: pd.DataFrame) -> None:
+def test_net_benefits_at_a_stated_prevalence_are_shown(
+    evidence: Evidence, assessed: pd.DataFrame, read_page: Any
+) -> None:
     config = replace(CONFIG, stated_prevalence={"nodule": 0.1})
     _, curves = assess(assessed, GROUPS, config)
     curves = curves[(curves["cohort"] == ALL) & (curves["model"] == config.model)]
     caption = "Net benefit (95 % interval) / of treating all, at the stated prevalence, by risk threshold"
-    page = Elements(_render(evidence.changed(decision_curves=curves)))
+    page = read_page(_render(evidence.changed(decision_curves=curves)))
     row = curves[(curves["task"] == "nodule") & (curves["threshold"] == 0.2)].iloc[0]
     value, low, high = (row[f"net_benefit_stated{part}_recalibrated"] for part in ("", "_ci_low", "_ci_high"))
     assert low < value < high
     cells = page.row(caption, NAMES["nodule"])
     assert cells["20 %"] == f"{with_interval(value, low, high, 3)} / {number(0.1 - 0.9 * 0.25)}"
     assert cells["Stated prevalence"] == "10 %"
-    assert caption not in Elements(_render(evidence)).tables
+    assert caption not in read_page(_render(evidence)).tables
 
 
-def test_cohorts_are_named_as_the_table_names_them(evidence: Evidence) -> None:
-    page = Elements(_render(evidence))
+def test_cohorts_are_named_as_the_table_names_them(evidence: Evidence, read_page: Any) -> None:
+    page = read_page(_render(evidence))
     assert "Cohort prospective a." in page.text and "Cohort prospective_a" not in page.text
 
 
-def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence) -> None:
+def test_net_benefits_are_those_that_the_figure_emphasises(evidence: Evidence, read_page: Any) -> None:
     curves = evidence.assessment.decision_curves
     facts = dict(evidence.assessment.facts)
     facts["settings"] = dict(facts["settings"]) | {"decision_group": "radiological"}
     evidence = evidence.changed(facts=facts)
-    page = Elements(_render(evidence))
+    page = read_page(_render(evidence))
     row = curves[(curves["task"] == "nodule") & (curves["threshold"] == 0.2)].iloc[0]
     caption = "Net benefit of the model / of treating all, by risk threshold"
     cells = page.row(caption, NAMES["nodule"])
     assert cells["Risk"] == "recalibrated"
     assert cells["20 %"] == f"{number(row['net_benefit_recalibrated'])} / {number(row['treat_all'])}"
     flat = curves.assign(recalibration_is_flat=curves["task"] == "nodule")
-    cells = Elements(_render(evidence.changed(decision_curves=flat))).row(caption, NAMES["nodule"])
+    cells = read_page(_render(evidence.changed(decision_curves=flat))).row(caption, NAMES["nodule"])
     assert cells["Risk"] == "as given"
     assert cells["20 %"] == f"{number(row['net_benefit'])} / {number(row['treat_all'])}"
 
 
-def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence) -> None:
-    page = Elements(html)
+def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence, read_page: Any) -> None:
+    page = read_page(html)
     for of in evidence.model.lora_pca[evidence.model.lora_pca["module"] == "all"].to_dict("records"):
         cells = page.row("Weight updates: first components", str(of["number"]), NAMES[of["task"]])
         (first,) = [text for column, text in cells.items() if column.startswith("PC1 ")]
@@ -400,8 +317,10 @@ def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence) ->
     assert "nan" not in re.sub(r"[\w]*nan[\w]+", "", page.text.lower())
 
 
-def test_subgroups_and_failures_are_shown_and_small_cells_are_not(html: str, evidence: Evidence) -> None:
-    page = Elements(html)
+def test_subgroups_and_failures_are_shown_and_small_cells_are_not(
+    html: str, evidence: Evidence, read_page: Any
+) -> None:
+    page = read_page(html)
     caption = "AUROC by sex; 95 % intervals; positive / negative"
     assert page.row(caption, NAMES["effusion"])["F"] == "too few to show"
     full = evidence.assessment.metrics_full
@@ -413,8 +332,8 @@ def test_subgroups_and_failures_are_shown_and_small_cells_are_not(html: str, evi
     assert not any("s0" in cell for row in failures for cell in row)  # these keys are no pseudonyms of ours
 
 
-def test_the_page_says_when_with_what_and_of_which_model_it_was_made(html: str) -> None:
-    text = " ".join(Elements(html).text.split())
+def test_the_page_says_when_with_what_and_of_which_model_it_was_made(html: str, read_page: Any) -> None:
+    text = " ".join(read_page(html).text.split())
     for told in (
         "2026-01-02 03:04 UTC",
         "commit abc1234",
@@ -445,9 +364,9 @@ def test_parts_that_cannot_be_matched_are_marked(evidence: Evidence) -> None:
     assert "could not be checked" in _render(evidence.changed(description=None))
 
 
-def test_a_table_carries_its_csv(html: str) -> None:
-    links = [a for a in Elements(html).of("a") if "download" in a]
-    assert len(links) == len(Elements(html).of("table"))
+def test_a_table_carries_its_csv(html: str, read_page: Any) -> None:
+    links = [a for a in read_page(html).of("a") if "download" in a]
+    assert len(links) == len(read_page(html).of("table"))
     by_name = {str(a["download"]): str(a["href"]) for a in links}
     content = by_name["studies_at_each_step.csv"].split("base64,")[1]
     assert base64.b64decode(content).decode() == (
@@ -455,8 +374,8 @@ def test_a_table_carries_its_csv(html: str) -> None:
     )
 
 
-def test_the_checklist_says_where_and_what_is_left_to_people(html: str) -> None:
-    page = Elements(html)
+def test_the_checklist_says_where_and_what_is_left_to_people(html: str, read_page: Any) -> None:
+    page = read_page(html)
     assert page.row("TRIPOD+AI and CLAIM", "TRIPOD+AI 23a")["Where"] == "Discrimination"
     assert page.row("TRIPOD+AI and CLAIM", "TRIPOD+AI 17")["Where"] == "to complete"
     assert page.row("TRIPOD+AI and CLAIM", "CLAIM 33")["Where"].startswith("Discrimination; to complete: ")
@@ -473,8 +392,8 @@ def test_small_numbers_and_undefined_intervals_are_said() -> None:
     assert [p_value(v) for v in (0.0004, 0.05, None)] == ["< 0.001", "0.050", "\N{EN DASH}"]
 
 
-def test_nothing_is_loaded_from_anywhere(html: str) -> None:
-    elements = Elements(html)
+def test_nothing_is_loaded_from_anywhere(html: str, read_page: Any) -> None:
+    elements = read_page(html)
     for tag, attributes in elements.found:
         for key in ("src", "href", "srcset", "data", "action"):
             value = attributes.get(key)
@@ -492,8 +411,8 @@ def test_text_from_data_is_escaped(html: str) -> None:
     assert "&lt;localizer&gt;" in html
 
 
-def test_pictures_are_inside_and_described(html: str) -> None:
-    page = Elements(html)
+def test_pictures_are_inside_and_described(html: str, read_page: Any) -> None:
+    page = read_page(html)
     images, drawings = page.of("img"), page.of("svg")
     assert (len(images), len(drawings)) == (3, 6)
     assert all(len(image["alt"] or "") > 30 for image in images)
@@ -502,8 +421,8 @@ def test_pictures_are_inside_and_described(html: str) -> None:
     assert base64.b64decode(encoded) == PNG
 
 
-def test_drawings_on_one_page_share_no_ids(html: str) -> None:
-    page = Elements(html)
+def test_drawings_on_one_page_share_no_ids(html: str, read_page: Any) -> None:
+    page = read_page(html)
     ids = [attributes["id"] for _, attributes in page.found if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert 'href="#auroc_figure-p1" clip-path="url(#auroc_figure-p1)"' in html
@@ -511,8 +430,8 @@ def test_drawings_on_one_page_share_no_ids(html: str) -> None:
     assert all("width" not in drawing for drawing in page.of("svg"))
 
 
-def test_tables_have_headers_with_scope(html: str) -> None:
-    elements = Elements(html)
+def test_tables_have_headers_with_scope(html: str, read_page: Any) -> None:
+    elements = read_page(html)
     assert elements.of("html")[0]["lang"] == "en"
     assert all(head["scope"] in ("col", "row") for head in elements.of("th"))
     assert len(elements.of("caption")) == len(elements.of("table"))
@@ -520,8 +439,8 @@ def test_tables_have_headers_with_scope(html: str) -> None:
     assert targets <= {attributes["id"] for _, attributes in elements.found if "id" in attributes}
 
 
-def test_what_must_be_said_is_said(html: str) -> None:
-    text = " ".join(Elements(html).text.split())
+def test_what_must_be_said_is_said(html: str, read_page: Any) -> None:
+    text = " ".join(read_page(html).text.split())
     assert text.count("Research use only. Not a medical device.") == 2
     assert MACRO_RULE in text
     assert "weights are random, not pre-trained" in text
@@ -541,11 +460,16 @@ def test_what_must_be_said_is_said(html: str) -> None:
         assert source in text
 
 
-def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence) -> None:
+def test_the_report_cites_all_that_it_lists(html: str, read_page: Any) -> None:
+    cited = [int(number) for number in re.findall(r"\[(\d+)\]", read_page(html).text)]
+    assert list(dict.fromkeys(cited)) == list(range(1, 1 + len(OF_REPORT)))  # in the order of the list
+
+
+def test_prevalence_counts_unknown_labels(html: str, evidence: Evidence, read_page: Any) -> None:
     label = evidence.cohort.study_index.loc[evidence.cohort.study_index["split"] == "test", "nodule"]
     known, positive = int(label.notna().sum()), int(label.sum())
-    assert f"{positive} / {known} ({positive / known:.0%}), {100 - known} unknown" in Elements(html).text
-    assert "0 / 0, 100 unknown" in Elements(html).text
+    assert f"{positive} / {known} ({positive / known:.0%}), {100 - known} unknown" in read_page(html).text
+    assert "0 / 0, 100 unknown" in read_page(html).text
 
 
 def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> None:
@@ -556,7 +480,7 @@ def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> N
     assert "No cohort was named" in html
 
 
-def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence) -> None:
+def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence, read_page: Any) -> None:
     made_with = AssessConfig(
         model="theirs",
         confidence_level=0.9,
@@ -570,7 +494,7 @@ def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence) -> 
     facts = dict(evidence.assessment.facts) | {"split": "external", "settings": written}
     metrics = evidence.assessment.metrics_full.replace({"model": {"hyperct": "theirs"}})
     none = evidence.assessment.negative_transfer.iloc[:0]
-    page = Elements(_render(evidence.changed(facts=facts, metrics_full=metrics, negative_transfer=none)))
+    page = read_page(_render(evidence.changed(facts=facts, metrics_full=metrics, negative_transfer=none)))
     text = page.text
     assert len(page.tables["Discrimination, external split, all cohorts; 90 % intervals"]) == 1 + len(GROUPS)
     assert "95 % interval" not in text and "95 % percentiles" not in text

@@ -7,6 +7,7 @@ import pandas as pd
 
 from hyperct_pipeline.evaluation import report_decision_tables as decision_tables
 from hyperct_pipeline.evaluation import report_metric_tables as metric_tables
+from hyperct_pipeline.evaluation import report_subgroup_tables as subgroup_tables
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.assessment import MACRO_RULE
 from hyperct_pipeline.evaluation.file_names import file_names
@@ -38,7 +39,7 @@ def assessment_contents(assessment: Assessment, names: Mapping[str, str]) -> dic
             **_metric_tables_of(assessment, names, assess),
             **_decision_tables_of(assessment, names, assess),
         },
-        "subgroup_tables": metric_tables.subgroup_auroc_tables(assessment.metrics_full, names, assess),
+        "subgroup_tables": subgroup_tables.subgroup_auroc_tables(assessment.metrics_full, names, assess),
         "summary": headline(assessment.metrics_full, assess),
         "undefined_tasks": undefined_tasks(assessment.metrics_full, names, assess),
         "macro_rule": MACRO_RULE,
@@ -72,7 +73,7 @@ def _decision_tables_of(assessment: Assessment, names: Mapping[str, str], assess
         "stated": decision_tables.stated_prevalence_table(curves, names, assess),
         "comparison": decision_tables.comparison_report_table(assessment.model_comparison, names, assess),
         "transfer": decision_tables.transfer_report_table(assessment.negative_transfer, names, assess),
-        "differences": decision_tables.difference_table(assessment.subgroup_differences, names, assess),
+        "differences": subgroup_tables.difference_table(assessment.subgroup_differences, names, assess),
         "failures": decision_tables.failure_table(assessment.failure_cases, names),
     }
 

@@ -10,12 +10,12 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.evaluation import report_data_tables as data_tables
-from hyperct_pipeline.evaluation import report_decision_tables as decision_tables
+from hyperct_pipeline.evaluation import report_explanation_tables as explanation_tables
 from hyperct_pipeline.evaluation.assessment_contents import assessment_contents
-from hyperct_pipeline.evaluation.page_templates import rendered
+from hyperct_pipeline.evaluation.page_templates import page_frame, rendered
 from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence, models_of
 from hyperct_pipeline.evaluation.report_limitations import report_limitations
-from hyperct_pipeline.evaluation.report_references import OF_REPORT, citations
+from hyperct_pipeline.evaluation.report_references import OF_REPORT
 from hyperct_pipeline.evaluation.report_tables import Table, frame_table
 from hyperct_pipeline.evaluation.reporting_checklist import checklist_table
 from hyperct_pipeline.evaluation.run_facts import RunFacts, notices_of, refuse_mixed_models
@@ -60,9 +60,7 @@ def render_report(
     """The report as one HTML document; every text from data is escaped.
 
     Args:
-        cohort: who was studied.
-        model: the model, its training and what explains it.
-        assessment: its numbers.
+        cohort, model, assessment: what it shows.
         names: task -> display name, of the model's and of the assessed tasks, in the order of the tables.
         config: what only people know.
         facts: when and with what the report is made.
@@ -75,10 +73,8 @@ def render_report(
     refuse_mixed_models(models)
     settings = next(iter(model.training_history.values()), {}).get("settings")
     contents["tables"] |= report_tables(cohort, model, names)
+    contents |= page_frame(config.title, SECTIONS, facts, OF_REPORT)
     contents |= {
-        "title": config.title,
-        "sections": SECTIONS,
-        "facts": facts,
         "description": config.data_description,
         "cohort": cohort,
         "model": model,
@@ -88,8 +84,6 @@ def render_report(
         "card_tables": data_tables.card_tables(model.card, names),
         "saliency_medians": saliency_medians(model.saliency_checks),
         "limitations": [*report_limitations(model, assessment), *config.limitations],
-        "references": OF_REPORT,
-        "cite": citations(OF_REPORT),
         "n_studies": len(cohort.study_index),
         "n_patients": cohort.study_index["patient_key"].nunique(),
     }
@@ -104,9 +98,9 @@ def report_tables(cohort: CohortData, model: ModelEvidence, names: Mapping[str, 
         "prevalence": data_tables.prevalence_table(cohort.study_index, names),
         "harmonization": frame_table(cohort.harmonization_report, "Harmonization of the label tables"),
         "history": data_tables.history_table(model.training_history),
-        "separation": decision_tables.separation_report_table(model.lora_separation),
-        "lora": decision_tables.lora_table(model.lora_pca, names),
-        "saliency": decision_tables.saliency_check_table(model.saliency_checks, names),
+        "separation": explanation_tables.separation_report_table(model.lora_separation),
+        "lora": explanation_tables.lora_table(model.lora_pca, names),
+        "saliency": explanation_tables.saliency_check_table(model.saliency_checks, names),
         "checklist": checklist_table(),
     }
 

@@ -1,7 +1,5 @@
-"""Tables of the report about discrimination, calls at thresholds and calibration."""
+"""Tables of the pages about discrimination, calls at thresholds and calibration."""
 
-import math
-import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -14,7 +12,6 @@ from hyperct_pipeline.evaluation.report_tables import (
     DASH,
     STATUS_TEXT,
     Table,
-    with_interval,
     without_empty,
 )
 
@@ -167,37 +164,3 @@ def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], con
         for task in dict.fromkeys(part["task"])
     ]
     return Table(f"AUROC by cohort; {config.level_text} intervals", ["Task", *map(str, cohorts)], rows)
-
-
-def subgroup_auroc_tables(metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> list[Table]:
-    """Per kind of subgroup the AUROC of every task in each level, with its counts; suppressed cells say so."""
-    rows = metrics_full[(metrics_full["subgroup"] != ALL) & (metrics_full["metric"] == "auc")]
-    cells = {(str(row["task"]), str(row["subgroup"])): row for row in rows.to_dict("records")}
-    kinds: dict[str, list[str]] = {}
-    for subgroup in dict.fromkeys(rows["subgroup"].astype(str)):
-        kinds.setdefault(subgroup.split(": ")[0], []).append(subgroup)
-    tasks = [task for task in names if any(key[0] == task for key in cells)]
-    tables = []
-    for kind, levels in kinds.items():
-        ordered = sorted(levels, key=_band_start)
-        body = [[names[task], *(_subgroup_cell(cells[task, level]) for level in ordered)] for task in tasks]
-        titles = [level.split(": ", 1)[1] for level in ordered]
-        caption = f"AUROC by {kind.replace('_', ' ')}; {config.level_text} intervals; positive / negative"
-        tables.append(Table(caption, ["Task", *titles], body))
-    return tables
-
-
-def _band_start(level: str) -> float:
-    """Where a band begins; equal for levels that are no bands, which keep their order."""
-    name = level.split(": ", 1)[1]
-    if name.startswith("< "):
-        return -math.inf
-    found = re.match(r"(?:>= )?(\d+(?:\.\d+)?)(?: to < |$)", name)
-    return float(found[1]) if found else 0.0
-
-
-def _subgroup_cell(row: Mapping[Hashable, Any]) -> str:
-    if row["status"] == "suppressed":
-        return STATUS_TEXT["suppressed"]
-    counts = f"{int(row['n_pos'])} / {int(row['n_neg'])}"
-    return f"{with_interval(row['value'], row['ci_low'], row['ci_high'])}; {counts}"
