@@ -17,13 +17,16 @@ from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation import lora_pca
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, SubgroupConfig
 from hyperct_pipeline.evaluation.assessment import MACRO, MACRO_RULE, assess
+from hyperct_pipeline.evaluation.assessment_contents import decision_choice
 from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.metric_cells import REASONS
+from hyperct_pipeline.evaluation.recalibration_effect import recalibration_effect
 from hyperct_pipeline.evaluation.report import ReportConfig, render_report
 from hyperct_pipeline.evaluation.report_decision_tables import decision_value_table
 from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence, models_of
+from hyperct_pipeline.evaluation.report_limitations import few_studies
 from hyperct_pipeline.evaluation.report_references import OF_REPORT
-from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
+from hyperct_pipeline.evaluation.report_tables import DASH, Table, fixed, number, p_value, with_interval
 from hyperct_pipeline.evaluation.reporting_checklist import CLAIM, TO_COMPLETE, TRIPOD
 from hyperct_pipeline.evaluation.run_facts import (
     SOFTWARE_OF_NUMBERS,
@@ -72,12 +75,33 @@ def evidence(predictions: pd.DataFrame, assessment: Assessment) -> Evidence:
     )
     index = index.reindex(columns=list(GROUPS)).reset_index()
     index = index.assign(sex=["F", "M", None, "F"] * 40, age_years=pd.array([61, 70, None, 55] * 40, dtype="Int16"))
+    index = index.assign(volume="v.npy")
     grams = gram_matrices({"q": (torch.randn(4, 2, 2, 8), torch.randn(4, 2, 6, 2))}, 1.0)
     tasks = list(GROUPS)
     cohort = CohortData(
         study_index=index,
-        cohort_flow=pd.DataFrame({"cohort": ["a"], "found": [170], "reasons": ["NO_SERIES;<LOCALIZER>: 2"]}),
-        harmonization_report=pd.DataFrame({"source": ["ct_rate"], "n_rows": [160]}),
+        cohort_flow=pd.DataFrame(
+            {
+                "cohort": ["a"],
+                "found": [170],
+                "with_known_label": [160],
+                "eligible": [168],
+                "reasons": ["NO_SERIES;<LOCALIZER>;NOT_AXIAL: 2, CONTRAST: 1"],
+                "exclusions": [None],
+            }
+        ),
+        harmonization_report=pd.DataFrame(
+            [
+                ("source", "ct_rate.rows", "in", 540),
+                ("source", "ct_rate.rows", "repeated_study", 121),
+                ("source", "ct_rate.studies", "excluded", 0),
+                ("source", "ct_rate.studies", "matched", 419),
+                ("source", "echo.rows", "in", 7),
+                ("source", "echo.rv_function", "unmapped_text", 2),
+                ("task", "nodule", "range_straddles", 3),
+            ],
+            columns=["section", "item", "reason", "count"],
+        ),
         label_prevalence=SVG,
     )
     model = ModelEvidence(
@@ -313,7 +337,14 @@ def test_the_other_numbers_stand_in_their_rows(html: str, evidence: Evidence, re
     assert page.row("The model", "Parameters in all")["Value"] == "1,234,567"
     assert page.row("The epoch that was kept", "Learning rate")["Value"] == "1.25e-05"
     flow = page.row("Studies at each step", "a")
-    assert flow == {"Cohort": "a", "Studies found": "170", "Why studies were lost": "no series; <localizer>: 2"}
+    assert list(flow.items()) == [  # in the order of the way
+        ("Cohort", "a"),
+        ("Studies found", "170"),
+        ("Eligible", "168"),
+        ("With a known label", "160"),
+        ("Why there is no volume", "2 no series (<localizer>, not axial); 1 contrast"),
+        ("Why not eligible", DASH),
+    ]
     assert "nan" not in re.sub(r"[\w]*nan[\w]+", "", page.text.lower())
 
 
@@ -370,7 +401,8 @@ def test_a_table_carries_its_csv(html: str, read_page: Any) -> None:
     by_name = {str(a["download"]): str(a["href"]) for a in links}
     content = by_name["studies_at_each_step.csv"].split("base64,")[1]
     assert base64.b64decode(content).decode() == (
-        "Cohort,Studies found,Why studies were lost\r\na,170,no series; <localizer>: 2\r\n"
+        "Cohort,Studies found,Eligible,With a known label,Why there is no volume,Why not eligible\r\n"
+        f'a,170,168,160,"2 no series (<localizer>, not axial); 1 contrast",{DASH}\r\n'
     )
 
 
@@ -477,7 +509,6 @@ def test_the_licence_notice_is_shown_where_there_is_one(evidence: Evidence) -> N
     html = _render(evidence.changed(card=card, decision_curve_figures={}))
     assert "DINOv3 License applies." in html
     assert "weights are random" not in html
-    assert "No cohort was named" in html
 
 
 def test_labels_of_numbers_are_those_they_were_made_with(evidence: Evidence, read_page: Any) -> None:
@@ -554,6 +585,124 @@ def test_saliency_of_another_model_is_refused(evidence: Evidence) -> None:
 def test_a_model_that_calls_everybody_alike_is_not_called_best(evidence: Evidence) -> None:
     curves = evidence.assessment.decision_curves
     alike = curves.assign(net_benefit=curves["treat_all"], net_benefit_recalibrated=np.nan)
-    cells = [cell for row in decision_value_table(alike, NAMES, CONFIG).rows for cell in row[1:]]
-    assert any("; acts as treat all; " in cell for cell in cells)
-    assert all("; acts as treat all; " in cell or cell == f"{DASH}; {DASH}; {DASH}" for cell in cells)
+    table = decision_value_table(alike, NAMES, CONFIG)
+    best = [at for at, column in enumerate(table.columns) if column.startswith("P(model best)")]
+    cells = {row[at] for row in table.rows for at in best}
+    assert f"{DASH} (acts as treat all)" in cells
+    assert cells <= {f"{DASH} (acts as treat all)", DASH}
+
+
+def test_values_of_decisions_have_a_column_and_one_format_each(evidence: Evidence) -> None:
+    curves = evidence.assessment.decision_curves
+    config = replace(CONFIG, decision_group="radiological")
+    suffix = "_recalibrated"
+    at = (curves["task"] == "nodule") & (curves["threshold"] == 0.2)
+    curves = curves.assign(
+        **{
+            f"evpi{suffix}": curves[f"evpi{suffix}"].mask(at, 2.97e-05),
+            f"p_best{suffix}": curves[f"p_best{suffix}"].mask(at, 0.001),
+            f"interventions_avoided_per_100{suffix}": curves[f"interventions_avoided_per_100{suffix}"].mask(at, -12.34),
+        }
+    )
+    table = decision_value_table(curves, NAMES, config)
+    (row,) = [row for row in table.rows if row[0] == NAMES["nodule"]]
+    cells = dict(zip(table.columns, row, strict=True))
+    assert (cells["Avoided at 20 %"], cells["P(model best) at 20 %"], cells["EVPI at 20 %"]) == (
+        "-12.3",
+        "< 0.01",
+        "< 0.0001",
+    )
+    assert [fixed(v, 2) for v in (0.0, 0.005, 0.0049, -0.001, np.nan)] == ["0.00", "0.01", "< 0.01", "> -0.01", DASH]
+
+
+def test_studies_without_a_volume_are_named_at_the_labels(evidence: Evidence) -> None:
+    assert "Studies without a volume" not in _render(evidence)
+    index = evidence.cohort.study_index
+    lacking = index["study_key"].isin(["s001", "s100", "s101"])
+    html = _render(evidence.changed(study_index=index.assign(volume=index["volume"].mask(lacking))))
+    assert "Studies without a volume are counted here (1 of validation, 2 of test)" in html
+
+
+def test_label_tables_are_summed_up_by_source(html: str, read_page: Any) -> None:
+    page = read_page(html)
+    caption = "How the label tables were read"
+    assert page.row(caption, "ct_rate") == {
+        "Source": "ct_rate",
+        "Rows": "540",
+        "Matched to a scan": "419 studies",
+        "Not used": "121 rows: repeated study",
+    }
+    assert page.row(caption, "echo")["Not used"] == "2 cells of rv function: unmapped text"
+    assert "range_straddles" not in page.text
+
+
+def test_numbers_of_single_tasks_are_left_to_the_csv_of_the_history(evidence: Evidence, read_page: Any) -> None:
+    history = {"epoch_001": {"train_loss": 0.5, "train_loss/nodule": 0.25, "validation_tasks": 25.0}}
+    card = dict(evidence.model.card) | {"training": {"epoch": 3.0, "validation_tasks": 25.0}}
+    page = read_page(_render(evidence.changed(training_history=history, card=card)))
+    assert page.row("Training history", "epoch_001") == {
+        "Epoch": "epoch_001",
+        "Train loss": "0.5000",
+        "Validation tasks": "25",
+    }
+    (link,) = [a for a in page.of("a") if a.get("download") == "training_history.csv"]
+    text = base64.b64decode(str(link["href"]).split("base64,")[1]).decode()
+    assert text.splitlines()[1] == "epoch_001,0.5000,0.2500,25"
+    assert page.row("The epoch that was kept", "Validation tasks")["Value"] == "25"
+    assert page.row("The epoch that was kept", "Epoch")["Value"].startswith("3 (")
+
+
+def test_maps_that_hardly_differ_between_tasks_are_called_so(evidence: Evidence) -> None:
+    checks = evidence.model.saliency_checks
+    for median, told in ((0.8, True), (0.79, False)):
+        html = _render(evidence.changed(saliency_checks=checks.assign(rank_correlation_swapped=median)))
+        assert ("the maps hardly differ between tasks" in html) is told
+    assert "hardly differ" not in _render(evidence)  # undefined
+    assert "07_model_output/saliency" in html
+
+
+def test_limitations_speak_of_what_there_is(evidence: Evidence) -> None:
+    assert few_studies(evidence.assessment, CONFIG) == (
+        "1 of 4 tasks have fewer than 10 positives or negatives in the test split, and 2 of 4 have no defined AUROC; "
+        "their numbers carry little weight."
+    )
+    full = evidence.assessment.metrics_full
+    only = full[full["task"].isin(["nodule", *MACRO.values()])]
+    assert few_studies(replace(evidence.assessment, metrics_full=only), CONFIG) == ""
+    html = _render(evidence)
+    assert "<code>assess.stated_prevalence</code>" in html and "`" not in html
+
+
+def test_what_recalibration_did_stands_at_calibration_and_at_limitations(evidence: Evidence, read_page: Any) -> None:
+    assessment = evidence.assessment
+    effect = recalibration_effect(assessment.metrics_full, CONFIG)
+    assert effect is not None and effect.worse > 0
+    told = effect.sentence(assessment.applied_calibration)
+    assert "fitted on 60 validation studies of 30 patients" in told
+    html = _render(evidence)
+    assert html.count(told) == 2
+    full = assessment.metrics_full
+    good = full.assign(value=full["value"].mask(full["metric"] == "brier", 0.9))
+    good = good.assign(ci_low=good["ci_low"].mask(good["metric"] == "calibration_in_the_large_recalibrated", -9.0))
+    good = good.assign(ci_high=good["ci_high"].mask(good["metric"] == "calibration_in_the_large_recalibrated", 9.0))
+    html = _render(evidence.changed(metrics_full=good))
+    assert html.count("made the Brier score better in 2 and worse in 0 of 2 tasks") == 1  # no limitation
+    caption = "Calibration, recalibrated on validation, test split, all cohorts; 95 % intervals"
+    fitted = assessment.applied_calibration["tasks"]["nodule"]
+    cells = read_page(html).row(caption, NAMES["nodule"])
+    assert cells["Validation n (positive)"] == f"{fitted['n']} ({fitted['n_pos']})"
+
+
+@pytest.mark.parametrize(
+    ("named", "cohorts", "told"),
+    [
+        (("a",), ["a"], "the configuration names"),
+        ((), ["prospective_a", "prospective_b"], "Drawn are the prospective cohorts"),
+        ((), ["external", "internal"], "every cohort is drawn"),
+        ((), [ALL], "names no cohort"),
+    ],
+)
+def test_the_choice_of_cohorts_with_decision_curves_is_explained(
+    named: tuple[str, ...], cohorts: list[str], told: str
+) -> None:
+    assert told in decision_choice(cohorts, AssessConfig(decision_cohorts=named))

@@ -16,7 +16,7 @@ from hyperct_pipeline.evaluation.page_templates import page_frame, rendered
 from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence, models_of
 from hyperct_pipeline.evaluation.report_limitations import report_limitations
 from hyperct_pipeline.evaluation.report_references import OF_REPORT
-from hyperct_pipeline.evaluation.report_tables import Table, frame_table
+from hyperct_pipeline.evaluation.report_tables import Table
 from hyperct_pipeline.evaluation.reporting_checklist import checklist_table
 from hyperct_pipeline.evaluation.run_facts import RunFacts, notices_of, refuse_mixed_models
 
@@ -38,6 +38,7 @@ SECTIONS = {
     "limitations": "Limitations",
     "references": "References",
 }
+HARDLY_DIFFERENT = 0.8  # median rank correlation with the map of another task
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -82,9 +83,10 @@ def render_report(
         "training": model.training_run or {},
         "notices": notices_of(models, model.description, None if settings is None else str(settings)),
         "card_tables": data_tables.card_tables(model.card, names),
+        "without_volume": data_tables.without_volume(cohort.study_index),
         "saliency_medians": saliency_medians(model.saliency_checks),
+        "maps_hardly_differ": maps_hardly_differ(model.saliency_checks),
         "limitations": [*report_limitations(model, assessment), *config.limitations],
-        "n_studies": len(cohort.study_index),
         "n_patients": cohort.study_index["patient_key"].nunique(),
     }
     return rendered("report.html.j2", contents)
@@ -96,7 +98,7 @@ def report_tables(cohort: CohortData, model: ModelEvidence, names: Mapping[str, 
         "cohorts": data_tables.cohort_table(cohort.study_index),
         "flow": data_tables.flow_table(cohort.cohort_flow),
         "prevalence": data_tables.prevalence_table(cohort.study_index, names),
-        "harmonization": frame_table(cohort.harmonization_report, "Harmonization of the label tables"),
+        "harmonization": data_tables.sources_table(cohort.harmonization_report),
         "history": data_tables.history_table(model.training_history),
         "separation": explanation_tables.separation_report_table(model.lora_separation),
         "lora": explanation_tables.lora_table(model.lora_pca, names),
@@ -110,3 +112,8 @@ def saliency_medians(checks: pd.DataFrame) -> list[str]:
     columns = ("rank_correlation_untrained", "rank_correlation_random", "rank_correlation_swapped")
     medians = [checks[name].astype("float64").median() for name in columns]
     return ["undefined" if pd.isna(value) else f"{value:.2f}" for value in medians]
+
+
+def maps_hardly_differ(checks: pd.DataFrame) -> bool:
+    """Whether the map of a task mostly ranks the patches as the map of another task does."""
+    return bool(checks["rank_correlation_swapped"].astype("float64").median() >= HARDLY_DIFFERENT)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.net_benefit import drawn_tasks
-from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
+from hyperct_pipeline.evaluation.report_tables import DASH, Table, fixed, number, p_value, with_interval
 
 DECISION_PERCENT = (5, 10, 20, 30, 50)  # thresholds in the report's tables; all are in decision_curves.csv
 VALUE_PERCENT = (10, 20, 30)
@@ -40,10 +40,10 @@ def decision_value_table(decision_curves: pd.DataFrame, names: Mapping[str, str]
     for task, of_task in drawn_tasks(decision_curves, assess.decision_group).groupby("task", sort=False):
         suffix, _ = drawn_risk(of_task)
         at = _by_percent(of_task)
-        cells = [_value_cell(at[p], suffix) if p in at else DASH for p in VALUE_PERCENT]
-        rows.append([names[str(task)], *cells])
-    columns = ["Task", *(f"{p} %" for p in VALUE_PERCENT)]
-    return Table("Interventions avoided per 100; P(model best); EVPI, by risk threshold", columns, rows)
+        cells = [_value_cells(at[p], suffix) if p in at else [DASH] * 3 for p in VALUE_PERCENT]
+        rows.append([names[str(task)], *(cell for of_value in zip(*cells, strict=True) for cell in of_value)])
+    titles = [f"{value} at {p} %" for value in ("Avoided", "P(model best)", "EVPI") for p in VALUE_PERCENT]
+    return Table("Value of decisions by risk threshold", ["Task", *titles], rows)
 
 
 def stated_prevalence_table(decision_curves: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig) -> Table:
@@ -73,12 +73,13 @@ def _by_percent(of_task: pd.DataFrame) -> dict[int, dict[Hashable, Any]]:
     return {round(100.0 * row["threshold"]): row for row in of_task.to_dict("records")}
 
 
-def _value_cell(row: Mapping[Hashable, Any], suffix: str) -> str:
-    avoided, value = number(row[f"interventions_avoided_per_100{suffix}"], 1), number(row[f"evpi{suffix}"], 4)
+def _value_cells(row: Mapping[Hashable, Any], suffix: str) -> list[str]:
+    """Interventions avoided per 100, P(best) and EVPI, each in one format."""
+    avoided, value = row[f"interventions_avoided_per_100{suffix}"], row[f"evpi{suffix}"]
     benefit = row[f"net_benefit{suffix}"]
     same = [name for name in ("treat_all", "treat_none") if benefit == row[name]]
-    best = f"acts as {same[0].replace('_', ' ')}" if same else number(row[f"p_best{suffix}"], 2)
-    return f"{avoided}; {best}; {value}"
+    best = f"{DASH} (acts as {same[0].replace('_', ' ')})" if same else fixed(row[f"p_best{suffix}"], 2)
+    return [fixed(avoided, 1), best, fixed(value, 4)]
 
 
 def comparison_report_table(model_comparison: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
