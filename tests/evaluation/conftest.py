@@ -33,7 +33,7 @@ NAMES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def predictions() -> pd.DataFrame:
     """Four tasks: one ordinary, one with few positives, one of one class, one without labels."""
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def predictions() -> pd.DataFrame:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
     """The test rows, recalibrated and with thresholds from the validation rows, checked."""
     validation = predictions[predictions["split"] == "validation"]
@@ -123,7 +123,7 @@ def read_page() -> type[Elements]:
     return Elements
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def assessment(predictions: pd.DataFrame) -> Assessment:
     """The test rows with a rival, sexes and recalibration, assessed."""
     validation = predictions[predictions["split"] == "validation"]
