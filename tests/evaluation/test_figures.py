@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from hyperct_pipeline.evaluation import decision_figures, figures, lora_pca
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.assessment import assess
+from hyperct_pipeline.evaluation.comparison_figure import comparison_figure
 from hyperct_pipeline.evaluation.examples import Example, ExplainConfig
 from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure, spread
@@ -106,6 +107,16 @@ def test_labels_of_points_in_one_place_do_not_cover_each_other() -> None:
     distance = np.linalg.norm(place[:, None] - place[None], axis=2) + np.eye(6)
     assert distance.min() > 0.03
     assert np.linalg.norm(place - 0.5, axis=1).min() > 0.03
+
+
+def test_a_comparison_writes_p_as_the_table_beside_it() -> None:
+    rows = [
+        {"task": "nodule", "group": "radiological", "delta_auc": 0.15, "ci_low": 0.1, "ci_high": 0.2, "p_holm": 1e-5},
+        {"task": "low_lvef", "group": "cardiac", "delta_auc": 0.06, "ci_low": -0.1, "ci_high": 0.2, "p_holm": 0.4383},
+    ]
+    table = pd.DataFrame(rows).assign(rival="single_task", model="hyperct", status="ok")
+    texts = _texts(comparison_figure(table, NAMES, "95 %"))
+    assert "+0.150   Holm p < 0.001" in texts and "+0.060   Holm p 0.438" in texts
 
 
 def test_numbers_of_points_at_the_edge_stay_within_the_frame() -> None:
