@@ -79,6 +79,16 @@ def test_the_report_is_one_offline_file(chain: Any) -> None:
     assert "different models" not in html and 'role="alert"' not in html
 
 
+def test_the_assessment_has_a_page_of_its_own(chain: Any) -> None:
+    html = (chain.data / "08_reporting/assessment.html").read_text()
+    assert "Not a medical device" in html and 'src="http' not in html
+    assert html.count("<svg") >= 3
+    assert "Saliency" not in html and "epoch" not in html
+    model = json.loads((chain.data / "08_reporting/model_card.json").read_text())["model_id"]
+    assert f"hyperct, {model}" in html and "of the predictions" in html
+    assert "known to its author alone" not in html  # recalibrated with this model's own calibration
+
+
 def test_new_scans_get_predictions_and_saliency(chain: Any) -> None:
     predictions = pd.read_csv(chain.data / "infer/predictions.csv")
     fitted = json.loads((chain.data / "06_models/best/calibration.json").read_text())["tasks"]

@@ -1,5 +1,7 @@
-"""A small predictions table, and a model whose evidence is planted."""
+"""A small predictions table with its assessment, a reader of pages, and a model whose evidence is planted."""
 
+from dataclasses import asdict
+from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +11,16 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from hyperct_pipeline.evaluation.assess_settings import RecalibrationConfig
+from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
+from hyperct_pipeline.evaluation.assessment import assess
+from hyperct_pipeline.evaluation.failure_cases import failure_cases
+from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
 from hyperct_pipeline.evaluation.prediction_checks import checked_predictions
 from hyperct_pipeline.evaluation.prediction_splits import of_split
 from hyperct_pipeline.evaluation.recalibration import apply_calibration, fit_calibration
+from hyperct_pipeline.evaluation.report_evidence import Assessment
+from hyperct_pipeline.evaluation.subgroups import subgroup_tables
+from hyperct_pipeline.evaluation.task_rows import part_of
 from hyperct_pipeline.volumes.slices import IMAGENET_MEAN, IMAGENET_STD, SliceConfig
 from hyperct_pipeline.volumes.store import StoredVolume
 
@@ -25,7 +33,7 @@ NAMES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def predictions() -> pd.DataFrame:
     """Four tasks: one ordinary, one with few positives, one of one class, one without labels."""
     rng = np.random.default_rng(0)
@@ -50,12 +58,112 @@ def predictions() -> pd.DataFrame:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def assessed(predictions: pd.DataFrame) -> pd.DataFrame:
     """The test rows, recalibrated and with thresholds from the validation rows, checked."""
     validation = predictions[predictions["split"] == "validation"]
     scored = apply_calibration(predictions, fit_calibration(validation, RecalibrationConfig()))
     return of_split(checked_predictions(scored), "test")
+
+
+CONFIG = AssessConfig(bootstrap_draws=20)
+PNG = b"\x89PNG\r\n\x1a\n picture"
+SVG = (
+    b'<?xml version="1.0"?>\n<svg height="10pt" id="root" width="20pt"><metadata>x</metadata><style>*{}</style>'
+    b'<path id="p1"/><use href="#p1" clip-path="url(#p1)"/><text>label &lt;b&gt;</text></svg>'
+)
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, the text, and the tables by caption as lists of rows of cells."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.tables: dict[str, list[list[str]]] = {}
+        self._caption, self._rows, self._within = "", [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._within = tag if tag in ("caption", "td", "th", "a") else self._within
+        if tag == "table":
+            self._caption, self._rows = "", []
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within = "" if tag == self._within else self._within
+        if tag == "table":
+            self.tables[self._caption.strip()] = self._rows
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._within == "caption":
+            self._caption += data
+        elif self._within in ("td", "th"):
+            self._rows[-1][-1] += data
+
+    def row(self, caption: str, *first: str) -> dict[str, str]:
+        """The only row of a table that begins with these cells, by column."""
+        head, *body = self.tables[caption]
+        (cells,) = [row for row in body if row[: len(first)] == list(first)]
+        return dict(zip(head, cells, strict=True))
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture
+def read_page() -> type[Elements]:
+    """Reads an HTML page."""
+    return Elements
+
+
+@pytest.fixture(scope="session")
+def assessment(predictions: pd.DataFrame) -> Assessment:
+    """The test rows with a rival, sexes and recalibration, assessed."""
+    validation = predictions[predictions["split"] == "validation"]
+    calibration = fit_calibration(validation, RecalibrationConfig())
+    rivals = {"probability_single_task": predictions["probability"].rank(pct=True) ** 2, "site": None}
+    sexes = np.where(predictions["study_key"].str[1:].astype(int) % 3 == 0, "M", "F")
+    table = apply_calibration(predictions.assign(**rivals, sex=sexes), calibration)
+    assessed = of_split(checked_predictions(table), "test")
+    found = assess(assessed, GROUPS, CONFIG)
+    subgroups, differences = subgroup_tables(assessed, GROUPS, CONFIG)
+    whole = part_of(assessed, ALL, list(GROUPS))
+    curves = found.curves
+    return Assessment(
+        facts={
+            "model_id": "m1",
+            "settings": asdict(CONFIG),
+            "split": "test",
+            "studies": 100,
+            "patients": 50,
+            "rows": 400,
+            "rows_without_prediction": 0,
+            "tasks_outside_the_catalogue": [],
+            "tasks": list(GROUPS),
+            "rivals": ["single_task"],
+            "decision_cohorts": ["prospective a"],
+            "recalibration": "of the predictions",
+        },
+        metrics_full=pd.concat([found.metrics, subgroups], ignore_index=True),
+        decision_curves=curves[(curves["cohort"] == ALL) & (curves["model"] == "hyperct")],
+        model_comparison=comparison_table(whole, GROUPS, CONFIG),
+        negative_transfer=transfer_table(whole, GROUPS, CONFIG),
+        subgroup_differences=differences,
+        failure_cases=failure_cases(assessed, GROUPS),
+        calibration=calibration,
+        fitted_calibration={},
+        auroc_figure=SVG,
+        calibration_figure=PNG,
+        decision_curve_figures={"prospective_a": SVG},
+        comparison_figures={"single_task": SVG},
+    )
 
 
 class PlantedModel:

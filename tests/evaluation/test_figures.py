@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from hyperct_pipeline.evaluation import decision_figures, figures, lora_pca
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.assessment import assess
+from hyperct_pipeline.evaluation.comparison_figure import comparison_figure
 from hyperct_pipeline.evaluation.examples import Example, ExplainConfig
 from hyperct_pipeline.evaluation.group_separation import separation_table
 from hyperct_pipeline.evaluation.lora_figure import lora_pca_figure, spread
@@ -108,6 +109,22 @@ def test_labels_of_points_in_one_place_do_not_cover_each_other() -> None:
     assert np.linalg.norm(place - 0.5, axis=1).min() > 0.03
 
 
+def test_a_comparison_writes_p_as_the_table_beside_it() -> None:
+    rows = [
+        {"task": "nodule", "group": "radiological", "delta_auc": 0.15, "ci_low": 0.1, "ci_high": 0.2, "p_holm": 1e-5},
+        {"task": "low_lvef", "group": "cardiac", "delta_auc": 0.06, "ci_low": -0.1, "ci_high": 0.2, "p_holm": 0.4383},
+    ]
+    table = pd.DataFrame(rows).assign(rival="single_task", model="hyperct", status="ok")
+    texts = _texts(comparison_figure(table, NAMES, "95 %"))
+    assert "+0.150   Holm p < 0.001" in texts and "+0.060   Holm p 0.438" in texts
+
+
+def test_numbers_of_points_at_the_edge_stay_within_the_frame() -> None:
+    edge = np.array([[0.0, 0.5], [1.0, 0.5], [0.5, 0.0], [0.5, 1.0], [1.0, 1.0], [0.99, 0.98]])
+    place = spread(edge, 0.08, margin=0.04)
+    assert place.min() >= 0.04 and place.max() <= 0.96
+
+
 def test_montage_and_overview(package: SimpleNamespace, stored: StoredVolume) -> None:
     store = SimpleNamespace(get=lambda key: stored)
     example = Example("bright", "s1", 1, 0.625)
@@ -118,7 +135,13 @@ def test_montage_and_overview(package: SimpleNamespace, stored: StoredVolume) ->
     _texts(part.figure)
     overview = saliency_overview([part.peak], {"bright": "Bright"}, (-1000, 400))
     _texts(overview)
-    assert overview.axes[0].get_title() == "Bright\np 0.62, positive"
+    assert overview.axes[0].get_title() == f"Bright\np 0.62, positive, slice {part.peak.slice_index}"
+    for figure in (part.figure, overview):
+        right, left = (t for t in figure.axes[0].texts if t.get_text() in ("R", "L"))
+        assert (right.get_text(), left.get_text()) == ("R", "L")
+        assert right.get_position()[0] < 0.1 and left.get_position()[0] > 0.9  # as a radiologist sees the patient
+        caption = figure.get_supxlabel()
+        assert "Maps of 4 \u00d7 4 patches, interpolated." in caption and "slices count from the feet" in caption
 
 
 def test_slices_never_seen_are_marked_and_the_front_is_up(package: SimpleNamespace, stored: StoredVolume) -> None:

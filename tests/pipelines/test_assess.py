@@ -54,6 +54,7 @@ def _run(predictions: pd.DataFrame, folder: Path, validation: pd.DataFrame | Non
         "params:task_catalogue": CATALOGUE,
         "params:assess": AssessConfig(bootstrap_draws=30, reliability_bins=5),
     }
+    assessing = create_pipeline()
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     validated = folder / "validation.parquet"
     if validation is not None:
@@ -63,7 +64,9 @@ def _run(predictions: pd.DataFrame, folder: Path, validation: pd.DataFrame | Non
     )
     for name in TABLES:
         catalog[name] = CsvTable(filepath=str(folder / f"{name}.csv"))  # as in conf
-    outputs = SequentialRunner().run(create_pipeline(), catalog)
+    for name in ("collect_assessment", "write_assessment"):  # the page is tested below, from figures on disk
+        assessing = assessing - assessing.only_nodes(name)
+    outputs = SequentialRunner().run(assessing, catalog)
     kept = {name: dataset.load() for name, dataset in outputs.items()}
     return kept | {name: catalog.load(name) for name in TABLES}
 
@@ -156,6 +159,39 @@ def test_names_that_read_as_other_values_stay_what_they_are(
         shown = [axes.get_title() for axes in figure.axes if axes.get_visible()]
         assert shown == list(tasks)  # a panel each, none of them empty
         assert all(len(axes.lines) > 2 for axes in figure.axes[:2])
+
+
+def test_the_page_of_another_systems_table_holds_no_key_of_it(tmp_path: Path) -> None:
+    table = _predictions()
+    table = table.assign(study_key="DOE^JANE" + table["study_key"], patient_key="MRN" + table["patient_key"])
+    inputs = {
+        "predictions@assessed": table,
+        "validation_predictions": None,
+        "model_calibration": None,
+        "params:recalibration": RecalibrationConfig(),
+        "params:task_catalogue": CATALOGUE,
+        "params:assess": AssessConfig(model="theirs", bootstrap_draws=10),
+    }
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    for name in ("auroc", "calibration"):
+        catalog[f"{name}_figure"] = FigureFile(str(tmp_path / f"{name}.png"), svg=True)
+    for name in ("decision_curve", "comparison"):
+        catalog[f"{name}_figures"] = FigureFile(str(tmp_path / name), svg=True)
+    html = SequentialRunner().run(create_pipeline(), catalog)["assessment_html"].load()
+    assert "<title>Assessment of theirs</title>" in html
+    assert "DOE" not in html and "MRN" not in html
+    assert "false positive" in html  # failure cases are there, by the number of their row
+    mean = roc_auc_score(*(table.loc[table["task"] == TASKS[0], name] for name in ("label", "probability")))
+    assert f"{mean:.2f} (" in html
+    assert html.count("<svg") == 3
+
+
+def test_the_pages_are_logged_and_their_parts_are_not_copied() -> None:
+    catalog = yaml.safe_load((CONF / "base" / "catalog_model.yml").read_text())
+    assert catalog["assessment_html"]["filepath"].endswith("/08_reporting/assessment.html")
+    assert catalog["assessment_html"]["metadata"]["mlflow"]["kind"] == "text"
+    for name in ("assessment", "report_assessment", "report_cohort", "report_model"):
+        assert (catalog[name]["type"], catalog[name]["copy_mode"]) == ("MemoryDataset", "assign")
 
 
 @pytest.mark.parametrize("env", ["base", "paper"])

@@ -84,7 +84,11 @@ def test_saliency_of_the_chosen_studies(outputs: dict[str, Any]) -> None:
     assert seen.sum() == 9 * 32 * 32
     np.testing.assert_array_equal(volume.affine, np.diag([2.0, 2.0, 3.0, 1.0]))
     titles = [axes.get_title() for axes in outputs["saliency_overview"].axes if axes.get_title()]
-    assert titles == ["Lung nodule\np 0.90, positive", "Emphysema\np 0.10, positive", f"{_name()}\np 0.50, unknown"]
+    expected = ["Lung nodule\np 0.90, positive", "Emphysema\np 0.10, positive", f"{_name()}\np 0.50, unknown"]
+    assert [title.rsplit(", slice ", 1)[0] for title in titles] == expected
+    slices = [int(title.rsplit(", slice ", 1)[1]) for title in titles]
+    peaks = [int(np.unravel_index(np.nanargmax(m.values), m.values.shape)[0]) for m in outputs["saliency"].values()]
+    assert slices == peaks
 
 
 def _map(model: HyperCT, stored: StoredVolume, task: str) -> np.ndarray:

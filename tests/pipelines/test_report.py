@@ -42,7 +42,9 @@ def test_one_page_from_what_lies_on_disk() -> None:
     rng = np.random.default_rng(0)
     tasks, groups = CATALOGUE.ids, {task: CATALOGUE.group_of(task) for task in CATALOGUE.ids}
     index = pd.DataFrame({"study_key": [f"s{k}" for k in range(40)], "patient_key": [f"p{k}" for k in range(40)]})
-    index = index.assign(cohort="prospective_a", split="test", sex=None, age_years=pd.array([None] * 40, dtype="Int16"))
+    index = index.assign(
+        cohort="prospective_a", split="test", volume="v.npy", sex=None, age_years=pd.array([None] * 40, dtype="Int16")
+    )
     labels = pd.DataFrame(rng.integers(0, 2, (40, len(tasks))), columns=list(tasks)).astype("Int8")
     labels[tasks[0]] = pd.array([None] * 40, dtype="Int8")
     predictions = labels.assign(study_key=index["study_key"]).melt("study_key", var_name="task", value_name="label")
@@ -63,7 +65,9 @@ def test_one_page_from_what_lies_on_disk() -> None:
     inputs = {
         "study_index": index.join(labels),
         "cohort_flow": pd.DataFrame({"cohort": ["a"], "found": [40]}),
-        "harmonization_report": pd.DataFrame({"source": ["ct_rate"]}),
+        "harmonization_report": pd.DataFrame(
+            {"section": ["source"], "item": ["ct_rate.rows"], "split": [None], "reason": ["in"], "count": [40]}
+        ),
         "training_history": {
             "epoch_000": {"epoch": 0, "settings": "new", "loss": 0.7123},
             "epoch_001": {"epoch": 1, "settings": "older", "loss": 0.6911},

@@ -47,6 +47,12 @@ def test_losses_and_means_by_group() -> None:
     assert figure.axes[2].get_legend() is None
 
 
+def test_epochs_are_whole_numbers_on_the_axis() -> None:
+    rows = {f"epoch_{k:03d}": {"epoch": k, "train_loss": 1.0 / k} for k in range(1, 19)}
+    for axes in training_curves(rows, "epoch_018", GROUPS).axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_one_panel_per_task() -> None:
     figure = task_curves(ROWS, "epoch_002", GROUPS, NAMES)
     assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == list(NAMES.values())

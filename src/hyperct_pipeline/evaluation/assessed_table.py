@@ -73,24 +73,40 @@ def assessed_table(
     _refuse_names(config, catalogue, checked)
     _tell_unused(predictions)
     rows = of_split(checked, config.split)
-    fitting: pd.DataFrame | None
-    if validation is not None:
-        fitting = of_split(checked_predictions(validation, VALIDATION, excludes), VALIDATION, VALIDATION)
-        refuse_other_validation(fitting, rows)
-        source = "validation table"
-    else:
+    if validation is None:
         rows, fitting, source = _own_recalibration(checked, rows)
-    warn_of_similar_keys(*(table for table in (rows, fitting) if table is not None))
-    rows, fitted = in_key_order(rows), Calibration()
-    if fitting is not None:
-        fitted = fit_calibration(in_key_order(fitting), recalibration)
-        rows = apply_calibration(rows, fitted)
+    else:
+        rows, fitting, source = _given_recalibration(validation, rows, excludes)
+    rows, fitted = _recalibrated(rows, fitting, recalibration)
     facts = _facts(rows, catalogue, source, fitted, config) | {"rows_without_prediction": excluded}
     return Assessed(rows, fitted, facts)
 
 
-def _own_recalibration(checked: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None, str]:
-    """The assessed rows, what recalibration is fitted on (None: nothing is), and its source, of one table alone."""
+def _recalibrated(
+    rows: pd.DataFrame, fitting: pd.DataFrame | None, config: RecalibrationConfig
+) -> tuple[pd.DataFrame, Calibration]:
+    """The assessed rows in the order of their keys, and what was fitted for them (empty: nothing was)."""
+    warn_of_similar_keys(*(table for table in (rows, fitting) if table is not None))
+    rows = in_key_order(rows)
+    if fitting is None:
+        return rows, Calibration()
+    fitted = fit_calibration(in_key_order(fitting), config)
+    return apply_calibration(rows, fitted), fitted
+
+
+Recalibrating = tuple[pd.DataFrame, pd.DataFrame | None, str]
+"""The assessed rows, what recalibration is fitted on (None: nothing is), and its source."""
+
+
+def _given_recalibration(validation: pd.DataFrame, rows: pd.DataFrame, excludes: bool) -> Recalibrating:
+    """Recalibration of a validation table that must fit the assessed rows."""
+    fitting = of_split(checked_predictions(validation, VALIDATION, excludes), VALIDATION, VALIDATION)
+    refuse_other_validation(fitting, rows)
+    return rows, fitting, "validation table"
+
+
+def _own_recalibration(checked: pd.DataFrame, rows: pd.DataFrame) -> Recalibrating:
+    """Recalibration of one table alone."""
     if (rows["split"] == VALIDATION).any():
         logger.warning(
             "predictions: the split validation is assessed, so its thresholds and recalibration are left out: they "

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hyperct_pipeline.evaluation.figures import NEUTRAL, group_colour
+from hyperct_pipeline.evaluation.report_tables import p_value
 
 
 def comparison_figure(rows: pd.DataFrame, names: Mapping[str, str], level: str) -> Figure:
@@ -42,5 +43,5 @@ def _line(axes: Axes, at: int, row: Mapping[Hashable, Any], name: str) -> None:
     axes.plot([row["ci_low"], row["ci_high"]], [at, at], color=colour, lw=1.4)
     axes.plot(float(row["delta_auc"]), at, "o", color=colour, ms=6)
     p = float(row["p_holm"])
-    text = f"Holm p {p:.3f}" if math.isfinite(p) else "not tested"
+    text = f"Holm p {p_value(p)}" if math.isfinite(p) else "not tested"
     axes.text(1.02, at, f"{row['delta_auc']:+.3f}   {text}", transform=left, va="center", fontsize=8)

@@ -87,20 +87,21 @@ def _number(axes: Axes, rows: pd.DataFrame, points: NDArray[np.float64], size: f
     low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
     at = (points - low) / (high - low)
     gap = LABEL_GAP * (1.0 if size > 8 else 1.8)
-    place = spread(at, gap)
+    place = spread(at, gap, margin=gap / 2.0)  # a number is about as wide as the gap, and stays within the frame
     for number, group, (x, y), (u, v) in zip(rows["number"], rows["group"], at, place, strict=True):
         colour = group_colour(str(group))
         axes.plot([x, u], [y, v], color=colour, lw=0.5, alpha=0.6, transform=axes.transAxes)
         axes.text(u, v, str(number), transform=axes.transAxes, ha="center", va="center", fontsize=size, color=colour)
 
 
-def spread(points: NDArray[np.float64], gap: float, steps: int = 300) -> NDArray[np.float64]:
-    """Places for labels, (n, 2) in units of the axes: near their points, at least about `gap` from points and labels.
+def spread(points: NDArray[np.float64], gap: float, steps: int = 300, margin: float = 0.01) -> NDArray[np.float64]:
+    """Places for labels, (n, 2) in units of the axes: near their points, at least about `gap` from points and labels,
+    and at least `margin` from the frame.
 
     Deterministic: labels start around their points in turn and are pushed apart step by step.
     """
     angle = 2.0 * np.pi * np.arange(len(points)) / 1.618
-    place = points + gap * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    place = np.clip(points + gap * np.stack([np.cos(angle), np.sin(angle)], axis=1), margin, 1.0 - margin)
     for _ in range(steps):
         others = np.concatenate([place, points])
         apart = place[:, None] - others[None]  # (n, 2 n, 2)
@@ -110,7 +111,7 @@ def spread(points: NDArray[np.float64], gap: float, steps: int = 300) -> NDArray
         move = (push[..., None] * apart).sum(axis=1)
         if np.abs(move).max(initial=0.0) < 1e-4:
             break
-        place = np.clip(place + 0.3 * move, 0.01, 0.99)
+        place = np.clip(place + 0.3 * move, margin, 1.0 - margin)
     return place
 
 

@@ -59,8 +59,25 @@ def checked_predictions(
             stands where a number belongs, an age is impossible, a task has two thresholds, the table holds several
             models, or its last rows are cut off.
     """
-    ends_open = bool(predictions.attrs.get(ENDS_OPEN))
     frame = predictions.rename(columns=lambda column: str(column).strip())
+    _refuse_columns(frame, name)
+    texts = [key for key in (*KEYS, *STUDY_TEXTS) if key in frame]
+    read = (*texts, *_number_columns(frame))
+    _refuse(frame, [(f"{c} is bytes, a list or the like, no single value", is_no_text(frame[c])) for c in read], name)
+    frame = frame.assign(**{key: as_key(frame[key], key in IDENTITIES) for key in texts})
+    numbers = {column: _as_numbers(frame[column]) for column in _number_columns(frame)}
+    _refuse(frame, problems(frame, numbers), name)
+    warn_of_missing_words(frame, name)
+    if predictions.attrs.get(ENDS_OPEN):
+        refuse_open_end(name, allow_cut_off)
+    refuse_cut_off(frame, name, allow_cut_off)
+    numbers |= {column: numbers[column].where(numbers[column] != -1.0) for column in _with_unknown(numbers)}
+    checked = frame.assign(**numbers | {"label": numbers["label"].astype("Int8")})
+    return _completed(checked)
+
+
+def _refuse_columns(frame: pd.DataFrame, name: str) -> None:
+    """Raises LabelTableError where the columns, or the absence of rows, leave nothing to check."""
     if doubled := sorted(set(frame.columns[frame.columns.duplicated()])):
         raise LabelTableError(f"{name}: columns stand twice: {doubled}")
     if absent := [column for column in REQUIRED if column not in frame]:
@@ -71,19 +88,6 @@ def checked_predictions(
         raise LabelTableError(f"{name}: column {RIVAL!r} names no model; call it {RIVAL}<model>")
     if frame.empty:
         raise LabelTableError(f"{name}: the table has a header of {len(frame.columns)} columns and no rows")
-    texts = [key for key in (*KEYS, *STUDY_TEXTS) if key in frame]
-    read = (*texts, *_number_columns(frame))
-    _refuse(frame, [(f"{c} is bytes, a list or the like, no single value", is_no_text(frame[c])) for c in read], name)
-    frame = frame.assign(**{key: as_key(frame[key], key in IDENTITIES) for key in texts})
-    numbers = {column: _as_numbers(frame[column]) for column in _number_columns(frame)}
-    _refuse(frame, problems(frame, numbers), name)
-    warn_of_missing_words(frame, name)
-    if ends_open:
-        refuse_open_end(name, allow_cut_off)
-    refuse_cut_off(frame, name, allow_cut_off)
-    numbers |= {column: numbers[column].where(numbers[column] != -1.0) for column in _with_unknown(numbers)}
-    checked = frame.assign(**numbers | {"label": numbers["label"].astype("Int8")})
-    return _completed(checked)
 
 
 def _refuse(frame: pd.DataFrame, found: Iterable[Problem], name: str) -> None:

@@ -10,13 +10,13 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from hyperct_pipeline.evaluation import report_data_tables as data_tables
-from hyperct_pipeline.evaluation import report_decision_tables as decision_tables
+from hyperct_pipeline.evaluation import report_explanation_tables as explanation_tables
 from hyperct_pipeline.evaluation.assessment_contents import assessment_contents
-from hyperct_pipeline.evaluation.page_templates import rendered
+from hyperct_pipeline.evaluation.page_templates import page_frame, rendered
 from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence, models_of
 from hyperct_pipeline.evaluation.report_limitations import report_limitations
-from hyperct_pipeline.evaluation.report_references import OF_REPORT, citations
-from hyperct_pipeline.evaluation.report_tables import Table, frame_table
+from hyperct_pipeline.evaluation.report_references import OF_REPORT
+from hyperct_pipeline.evaluation.report_tables import Table
 from hyperct_pipeline.evaluation.reporting_checklist import checklist_table
 from hyperct_pipeline.evaluation.run_facts import RunFacts, notices_of, refuse_mixed_models
 
@@ -38,6 +38,7 @@ SECTIONS = {
     "limitations": "Limitations",
     "references": "References",
 }
+HARDLY_DIFFERENT = 0.8  # median rank correlation with the map of another task
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -60,9 +61,7 @@ def render_report(
     """The report as one HTML document; every text from data is escaped.
 
     Args:
-        cohort: who was studied.
-        model: the model, its training and what explains it.
-        assessment: its numbers.
+        cohort, model, assessment: what it shows.
         names: task -> display name, of the model's and of the assessed tasks, in the order of the tables.
         config: what only people know.
         facts: when and with what the report is made.
@@ -75,10 +74,8 @@ def render_report(
     refuse_mixed_models(models)
     settings = next(iter(model.training_history.values()), {}).get("settings")
     contents["tables"] |= report_tables(cohort, model, names)
+    contents |= page_frame(config.title, SECTIONS, facts, OF_REPORT)
     contents |= {
-        "title": config.title,
-        "sections": SECTIONS,
-        "facts": facts,
         "description": config.data_description,
         "cohort": cohort,
         "model": model,
@@ -86,11 +83,10 @@ def render_report(
         "training": model.training_run or {},
         "notices": notices_of(models, model.description, None if settings is None else str(settings)),
         "card_tables": data_tables.card_tables(model.card, names),
+        "without_volume": data_tables.without_volume(cohort.study_index),
         "saliency_medians": saliency_medians(model.saliency_checks),
+        "maps_hardly_differ": maps_hardly_differ(model.saliency_checks),
         "limitations": [*report_limitations(model, assessment), *config.limitations],
-        "references": OF_REPORT,
-        "cite": citations(OF_REPORT),
-        "n_studies": len(cohort.study_index),
         "n_patients": cohort.study_index["patient_key"].nunique(),
     }
     return rendered("report.html.j2", contents)
@@ -102,11 +98,11 @@ def report_tables(cohort: CohortData, model: ModelEvidence, names: Mapping[str, 
         "cohorts": data_tables.cohort_table(cohort.study_index),
         "flow": data_tables.flow_table(cohort.cohort_flow),
         "prevalence": data_tables.prevalence_table(cohort.study_index, names),
-        "harmonization": frame_table(cohort.harmonization_report, "Harmonization of the label tables"),
+        "harmonization": data_tables.sources_table(cohort.harmonization_report),
         "history": data_tables.history_table(model.training_history),
-        "separation": decision_tables.separation_report_table(model.lora_separation),
-        "lora": decision_tables.lora_table(model.lora_pca, names),
-        "saliency": decision_tables.saliency_check_table(model.saliency_checks, names),
+        "separation": explanation_tables.separation_report_table(model.lora_separation),
+        "lora": explanation_tables.lora_table(model.lora_pca, names),
+        "saliency": explanation_tables.saliency_check_table(model.saliency_checks, names),
         "checklist": checklist_table(),
     }
 
@@ -116,3 +112,8 @@ def saliency_medians(checks: pd.DataFrame) -> list[str]:
     columns = ("rank_correlation_untrained", "rank_correlation_random", "rank_correlation_swapped")
     medians = [checks[name].astype("float64").median() for name in columns]
     return ["undefined" if pd.isna(value) else f"{value:.2f}" for value in medians]
+
+
+def maps_hardly_differ(checks: pd.DataFrame) -> bool:
+    """Whether the map of a task mostly ranks the patches as the map of another task does."""
+    return bool(checks["rank_correlation_swapped"].astype("float64").median() >= HARDLY_DIFFERENT)

@@ -1,14 +1,13 @@
-"""Tables of the report about decisions, other models, subgroups, failures and explanations."""
+"""Tables of the pages about decisions, other models and failures."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from hyperct_pipeline.evaluation.adapter_names import ALL_SITES, TRAINED
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
 from hyperct_pipeline.evaluation.net_benefit import drawn_tasks
-from hyperct_pipeline.evaluation.report_tables import DASH, Table, number, p_value, with_interval
+from hyperct_pipeline.evaluation.report_tables import DASH, Table, fixed, number, p_value, with_interval
 
 DECISION_PERCENT = (5, 10, 20, 30, 50)  # thresholds in the report's tables; all are in decision_curves.csv
 VALUE_PERCENT = (10, 20, 30)
@@ -41,10 +40,10 @@ def decision_value_table(decision_curves: pd.DataFrame, names: Mapping[str, str]
     for task, of_task in drawn_tasks(decision_curves, assess.decision_group).groupby("task", sort=False):
         suffix, _ = drawn_risk(of_task)
         at = _by_percent(of_task)
-        cells = [_value_cell(at[p], suffix) if p in at else DASH for p in VALUE_PERCENT]
-        rows.append([names[str(task)], *cells])
-    columns = ["Task", *(f"{p} %" for p in VALUE_PERCENT)]
-    return Table("Interventions avoided per 100; P(model best); EVPI, by risk threshold", columns, rows)
+        cells = [_value_cells(at[p], suffix) if p in at else [DASH] * 3 for p in VALUE_PERCENT]
+        rows.append([names[str(task)], *(cell for of_value in zip(*cells, strict=True) for cell in of_value)])
+    titles = [f"{value} at {p} %" for value in ("Avoided", "P(model best)", "EVPI") for p in VALUE_PERCENT]
+    return Table("Value of decisions by risk threshold", ["Task", *titles], rows)
 
 
 def stated_prevalence_table(decision_curves: pd.DataFrame, names: Mapping[str, str], assess: AssessConfig) -> Table:
@@ -74,12 +73,13 @@ def _by_percent(of_task: pd.DataFrame) -> dict[int, dict[Hashable, Any]]:
     return {round(100.0 * row["threshold"]): row for row in of_task.to_dict("records")}
 
 
-def _value_cell(row: Mapping[Hashable, Any], suffix: str) -> str:
-    avoided, value = number(row[f"interventions_avoided_per_100{suffix}"], 1), number(row[f"evpi{suffix}"], 4)
+def _value_cells(row: Mapping[Hashable, Any], suffix: str) -> list[str]:
+    """Interventions avoided per 100, P(best) and EVPI, each in one format."""
+    avoided, value = row[f"interventions_avoided_per_100{suffix}"], row[f"evpi{suffix}"]
     benefit = row[f"net_benefit{suffix}"]
     same = [name for name in ("treat_all", "treat_none") if benefit == row[name]]
-    best = f"acts as {same[0].replace('_', ' ')}" if same else number(row[f"p_best{suffix}"], 2)
-    return f"{avoided}; {best}; {value}"
+    best = f"{DASH} (acts as {same[0].replace('_', ' ')})" if same else fixed(row[f"p_best{suffix}"], 2)
+    return [fixed(avoided, 1), best, fixed(value, 4)]
 
 
 def comparison_report_table(model_comparison: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
@@ -117,22 +117,6 @@ def transfer_report_table(negative_transfer: pd.DataFrame, names: Mapping[str, s
     return Table("Transfer: multi-task against single-task", columns, rows)
 
 
-def difference_table(subgroup_differences: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
-    """Subgroup differences whose interval excludes zero."""
-    shown = subgroup_differences[(subgroup_differences["ci_low"] > 0) | (subgroup_differences["ci_high"] < 0)]
-    rows = [
-        [
-            names[str(row["task"])],
-            f"{str(row['subgroup']).replace('_', ' ')}: {row['level']} against {row['reference']}",
-            {"auc": "AUROC"}.get(str(row["metric"]), str(row["metric"]).capitalize()),
-            with_interval(row["difference"], row["ci_low"], row["ci_high"]),
-        ]
-        for row in shown.to_dict("records")
-    ]
-    caption = f"Differences whose interval excludes 0: {len(shown)} of {len(subgroup_differences)}"
-    return Table(caption, ["Task", "Subgroup", "Metric", f"Difference ({config.level_text} interval)"], rows)
-
-
 def failure_table(failures: pd.DataFrame, names: Mapping[str, str]) -> Table:
     """The surest errors, pseudonymous."""
     rows = [
@@ -159,55 +143,3 @@ def failure_table(failures: pd.DataFrame, names: Mapping[str, str]) -> Table:
         "Threshold",
     ]
     return Table("Most confident errors per task", columns, rows)
-
-
-def separation_report_table(separation: pd.DataFrame) -> Table:
-    """Separation of the task groups by place, trained and untrained."""
-    rows = [
-        [
-            "all" if row["module"] == ALL_SITES else str(row["module"]).replace("_", " "),
-            str(row["weights"]),
-            number(row["share_between"], 3),
-            DASH if pd.isna(row["share_low"]) else f"{number(row['share_low'])} to {number(row['share_high'])}",
-            number(row["distance_within"]),
-            number(row["distance_between"]),
-            p_value(row["p"]),
-        ]
-        for row in separation.to_dict("records")
-    ]
-    columns = ["Where", "Weights", "Share of variance between groups", "Range over untrained models"]
-    columns += ["Distance within", "Distance between", "p"]
-    return Table("Do the task groups separate?", columns, rows)
-
-
-def lora_table(lora_pca: pd.DataFrame, names: Mapping[str, str]) -> Table:
-    """First components of every task over all modules; the share of variance stands in the heading."""
-    part = lora_pca[(lora_pca["module"] == ALL_SITES) & (lora_pca["weights"] == TRAINED)]
-    components = [f"pc{k}" for k in (1, 2, 3) if f"pc{k}" in part]
-    shares = [number(100.0 * part[f"explained_{name}"].iloc[0], 1) for name in components]
-    titles = [f"{name.upper()} ({share} %)" for name, share in zip(components, shares, strict=True)]
-    rows = [
-        [str(row["number"]), names.get(str(row["task"]), str(row["task"])), str(row["group"]), number(row["norm"])]
-        + [number(row[name]) for name in components]
-        for row in part.to_dict("records")
-    ]
-    return Table("Weight updates: first components", ["No.", "Task", "Group", "Norm", *titles], rows)
-
-
-def saliency_check_table(checks: pd.DataFrame, names: Mapping[str, str]) -> Table:
-    """Rank correlation of each map with those of an untrained model, of a random one and of another task."""
-    rows = [
-        [
-            names.get(str(row["task"]), str(row["task"])),
-            number(row["rank_correlation_untrained"], 2),
-            number(row["rank_correlation_random"], 2),
-            number(row["rank_correlation_swapped"], 2),
-            names.get(str(row["swapped_task"]), DASH),
-        ]
-        for row in checks.to_dict("records")
-    ]
-    return Table(
-        "Sanity checks of the maps: rank correlations",
-        ["Task", "With an untrained model", "With a random model", "With another task", "The other task"],
-        rows,
-    )

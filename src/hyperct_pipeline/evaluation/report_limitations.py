@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig
+from hyperct_pipeline.evaluation.recalibration_effect import recalibration_effect
 from hyperct_pipeline.evaluation.report_evidence import Assessment, ModelEvidence
 from hyperct_pipeline.evaluation.report_metric_tables import task_areas
 
@@ -45,7 +46,19 @@ def assessment_limitations(assessment: Assessment) -> list[str]:
 
 
 def _of_numbers(assessment: Assessment) -> list[str]:
-    return [text for text in (few_studies(assessment, assessment.settings),) if text]
+    """What is against the numbers of this assessment, if anything is."""
+    assess = assessment.settings
+    found = [few_studies(assessment, assess), harm_of_recalibration(assessment, assess)]
+    return [text for text in found if text]
+
+
+def harm_of_recalibration(assessment: Assessment, assess: AssessConfig) -> str:
+    """What recalibration did, where it made any task worse; empty elsewhere."""
+    effect = recalibration_effect(assessment.metrics_full, assess)
+    if effect is None or not (effect.worse or effect.off_after > effect.off_before):
+        return ""
+    on_the_whole = " More tasks got worse than better." if effect.worse > effect.better else ""
+    return effect.sentence(assessment.applied_calibration) + on_the_whole
 
 
 def few_studies(assessment: Assessment, assess: AssessConfig) -> str:

@@ -1,7 +1,5 @@
-"""Tables of the report about discrimination, calls at thresholds and calibration."""
+"""Tables of the pages about discrimination, calls at thresholds and calibration."""
 
-import math
-import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -14,7 +12,6 @@ from hyperct_pipeline.evaluation.report_tables import (
     DASH,
     STATUS_TEXT,
     Table,
-    with_interval,
     without_empty,
 )
 
@@ -23,6 +20,13 @@ METHOD_TEXT = {
     "isotonic": "isotonic",
     "intercept": "mean risk only",
     "flat": "flat: the prevalence for everybody",
+}
+CALIBRATION = {
+    "calibration_slope": "Slope (1 is right)",
+    "calibration_intercept": "Intercept (0 is right)",
+    "calibration_in_the_large": "In the large (0 is right)",
+    "oe_ratio": "Observed / expected (1 is right)",
+    "brier": "Brier",
 }
 CALLS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV", "f1": "F1"}
 
@@ -111,7 +115,7 @@ def threshold_table(
 
 def calibration_table(
     metrics_full: pd.DataFrame,
-    methods: Mapping[str, str | None] | None,
+    applied: Mapping[str, Any],
     names: Mapping[str, str],
     config: AssessConfig,
     part: str,
@@ -120,27 +124,20 @@ def calibration_table(
     """Calibration of every task over all cohorts, of the risk as given or recalibrated on validation.
 
     Args:
-        methods: task -> how it was recalibrated; None: nobody but the table knows.
+        applied: what the risks were recalibrated with (`recalibration.fit_calibration`); {}: the table alone knows.
     """
-    keys = {
-        "calibration_slope": "Slope (1 is right)",
-        "calibration_intercept": "Intercept (0 is right)",
-        "calibration_in_the_large": "In the large (0 is right)",
-        "oe_ratio": "Observed / expected (1 is right)",
-        "brier": "Brier",
-    }
     rows = []
     for task, of in task_cells(metrics_full, config).items():
         note = STATUS_TEXT[str(of["auc"]["status"])]
-        method = [_method_text(task, methods, "brier" + suffix in of)] if suffix else []
+        fitted = _fitted_cells(task, applied, "brier" + suffix in of) if suffix else []
         n = str(int(of["auc"]["n"]))
-        texts = [_recalibrated_cell(of, key + suffix) for key in (*keys, "ece")]
-        rows.append([names[task], note, *method, *texts, n])
-    again = "recalibrated on validation" if methods is not None else "recalibrated risk of the table"
+        texts = [_recalibrated_cell(of, key + suffix) for key in (*CALIBRATION, "ece")]
+        rows.append([names[task], note, *fitted, *texts, n])
+    again = "recalibrated on validation" if applied else "recalibrated risk of the table"
     risk = again if suffix else "risk as the model gives it"
-    columns = ["Task", "Note", *(["Recalibration"] if suffix else []), *keys.values(), "ECE", "n"]
+    fits = (["Recalibration", *(["Validation n (positive)"] if applied else [])]) if suffix else []
     caption = f"Calibration, {risk}, {part}, all cohorts; {config.level_text} intervals"
-    return without_empty(Table(caption, columns, rows), "Note")
+    return without_empty(Table(caption, ["Task", "Note", *fits, *CALIBRATION.values(), "ECE", "n"], rows), "Note")
 
 
 def _recalibrated_cell(of: Mapping[str, Mapping[Hashable, Any]], metric: str) -> str:
@@ -150,10 +147,13 @@ def _recalibrated_cell(of: Mapping[str, Mapping[Hashable, Any]], metric: str) ->
     return plain_cell(of[metric]) if metric.startswith("ece") else metric_cell(of[metric])
 
 
-def _method_text(task: str, methods: Mapping[str, str | None] | None, is_recalibrated: bool) -> str:
-    if methods is None:
-        return "as the table gives it" if is_recalibrated else DASH
-    return METHOD_TEXT.get(methods.get(task) or "", DASH)
+def _fitted_cells(task: str, applied: Mapping[str, Any], is_recalibrated: bool) -> list[str]:
+    """How a task was recalibrated and on how many validation studies with a known label, as far as it is known."""
+    if not applied:
+        return ["as the table gives it" if is_recalibrated else DASH]
+    fitted = applied["tasks"].get(task) or {}
+    sizes = f"{fitted['n']} ({fitted['n_pos']})" if "n" in fitted else DASH
+    return [METHOD_TEXT.get(fitted.get("method") or "", DASH), sizes]
 
 
 def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> Table:
@@ -167,37 +167,3 @@ def cohort_auroc_table(metrics_full: pd.DataFrame, names: Mapping[str, str], con
         for task in dict.fromkeys(part["task"])
     ]
     return Table(f"AUROC by cohort; {config.level_text} intervals", ["Task", *map(str, cohorts)], rows)
-
-
-def subgroup_auroc_tables(metrics_full: pd.DataFrame, names: Mapping[str, str], config: AssessConfig) -> list[Table]:
-    """Per kind of subgroup the AUROC of every task in each level, with its counts; suppressed cells say so."""
-    rows = metrics_full[(metrics_full["subgroup"] != ALL) & (metrics_full["metric"] == "auc")]
-    cells = {(str(row["task"]), str(row["subgroup"])): row for row in rows.to_dict("records")}
-    kinds: dict[str, list[str]] = {}
-    for subgroup in dict.fromkeys(rows["subgroup"].astype(str)):
-        kinds.setdefault(subgroup.split(": ")[0], []).append(subgroup)
-    tasks = [task for task in names if any(key[0] == task for key in cells)]
-    tables = []
-    for kind, levels in kinds.items():
-        ordered = sorted(levels, key=_band_start)
-        body = [[names[task], *(_subgroup_cell(cells[task, level]) for level in ordered)] for task in tasks]
-        titles = [level.split(": ", 1)[1] for level in ordered]
-        caption = f"AUROC by {kind.replace('_', ' ')}; {config.level_text} intervals; positive / negative"
-        tables.append(Table(caption, ["Task", *titles], body))
-    return tables
-
-
-def _band_start(level: str) -> float:
-    """Where a band begins; equal for levels that are no bands, which keep their order."""
-    name = level.split(": ", 1)[1]
-    if name.startswith("< "):
-        return -math.inf
-    found = re.match(r"(?:>= )?(\d+(?:\.\d+)?)(?: to < |$)", name)
-    return float(found[1]) if found else 0.0
-
-
-def _subgroup_cell(row: Mapping[Hashable, Any]) -> str:
-    if row["status"] == "suppressed":
-        return STATUS_TEXT["suppressed"]
-    counts = f"{int(row['n_pos'])} / {int(row['n_neg'])}"
-    return f"{with_interval(row['value'], row['ci_low'], row['ci_high'])}; {counts}"

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 OF_ASSESSMENT = {
     "delong": "DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845. AUROC variance.",
     "obuchowski": "Obuchowski NA. Biometrics 1997;53:567-578. AUROC of clustered data.",
-    "van_calster": "Van Calster B et al. Calibration: the Achilles heel of predictive analytics. BMC Med 2019;17:230.",
-    "platt": "Platt J. Probabilistic outputs for support vector machines. Advances in large margin classifiers 1999.",
-    "vickers": "Vickers AJ, Elkin EB. Decision curve analysis. Med Decis Making 2006;26:565-574.",
     "wilson": "Wilson EB. Probable inference, the law of succession, and statistical inference. JASA 1927;22:209-212.",
+    "van_calster": "Van Calster B et al. Calibration: the Achilles heel of predictive analytics. BMC Med 2019;17:230.",
     "liang": "Liang KY, Zeger SL. Longitudinal data analysis using generalized linear models. Biometrika "
     "1986;73:13-22.",
+    "platt": "Platt J. Probabilistic outputs for support vector machines. Advances in large margin classifiers 1999.",
+    "vickers": "Vickers AJ, Elkin EB. Decision curve analysis. Med Decis Making 2006;26:565-574.",
     "sadatsafavi": "Sadatsafavi M et al. Value-of-information analysis for external validation. Med Decis Making "
     "2022;42:661-671.",
     "holm": "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70.",
@@ -19,12 +19,12 @@ OF_ASSESSMENT = {
 }
 OF_REPORT = {
     "hyperct": "HyperCT: arXiv:2604.03224 (2026). The method: a hypernetwork that emits low-rank adapters per task.",
-    "lora": "Hu EJ et al. LoRA: low-rank adaptation of large language models. ICLR 2022. arXiv:2106.09685.",
     "dinov3": "Siméoni O et al. DINOv3. arXiv:2508.10104 (2025).",
+    "lora": "Hu EJ et al. LoRA: low-rank adaptation of large language models. ICLR 2022. arXiv:2106.09685.",
     **OF_ASSESSMENT,
-    "selvaraju": "Selvaraju RR et al. Grad-CAM. ICCV 2017. arXiv:1610.02391.",
     "anderson": "Anderson MJ. A new method for non-parametric multivariate analysis of variance. Austral Ecol "
     "2001;26:32-46.",
+    "selvaraju": "Selvaraju RR et al. Grad-CAM. ICCV 2017. arXiv:1610.02391.",
     "adebayo": "Adebayo J et al. Sanity checks for saliency maps. NeurIPS 2018. arXiv:1810.03292.",
     "tripod": "Collins GS et al. TRIPOD+AI statement. BMJ 2024;385:e078378.",
     "claim": "Tejani AS et al. Checklist for artificial intelligence in medical imaging (CLAIM): 2024 update. Radiol "

@@ -21,8 +21,9 @@ WORDS = {"lr": "learning rate", "auroc": "AUROC", "auc": "AUROC", "hu": "HU", "y
 
 
 TEXT_COLUMNS = (
-    "Note", "Recalibration", "Why studies were lost", "Value", "Where", "Topic", "Group", "Cohort", "Tasks", "Subgroup",
-    "Metric", "Rival", "Model", "Error", "Risk", "Transfer", "Weights", "The other task", "Item", "Reason", "Section",
+    "Note", "Recalibration", "Why there is no volume", "Why not eligible", "Not used", "Source", "Value", "Where",
+    "Topic", "Group", "Cohort", "Tasks", "Subgroup", "Metric", "Rival", "Model", "Error", "Risk", "Transfer",
+    "Weights", "The other task", "Item", "Reason", "Section",
 )  # fmt: skip
 
 
@@ -34,13 +35,14 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     texts: Sequence[str] = TEXT_COLUMNS
+    longer: "Table | None" = None  # with columns that are too many for a page: what the CSV holds
 
     @property
     def csv_source(self) -> str:
         """The table as a CSV that a link can carry."""
-        text = harmless(pd.DataFrame([list(row) for row in self.rows], columns=list(self.columns))).to_csv(
-            index=False, lineterminator="\r\n"
-        )
+        whole = self.longer or self
+        frame = pd.DataFrame([list(row) for row in whole.rows], columns=list(whole.columns))
+        text = harmless(frame).to_csv(index=False, lineterminator="\r\n")
         return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
 
     @property
@@ -73,6 +75,16 @@ def number(value: object, digits: int = 3) -> str:
     return str(value)
 
 
+def fixed(value: float, digits: int) -> str:
+    """A number with so many decimals and no other format; one too small for them as `< 0.01` or `> -0.01`."""
+    if pd.isna(value):
+        return DASH
+    least = f"{10.0**-digits:.{digits}f}"
+    if value != 0 and abs(value) < 0.5 * 10.0**-digits:
+        return f"< {least}" if value > 0 else f"> -{least}"
+    return f"{value:.{digits}f}"
+
+
 def p_value(value: float | None) -> str:
     """A p value with three digits; below 0.001 as such."""
     if value is None or pd.isna(value):
@@ -93,12 +105,6 @@ def words(name: str) -> str:
     parts = [WORDS.get(part, part) for part in name.replace("/", " ").split("_")]
     text = " ".join(parts)
     return text[:1].upper() + text[1:]
-
-
-def frame_table(frame: pd.DataFrame, caption: str) -> Table:
-    """Any frame as it stands, with readable column names."""
-    rows = [[number(value) for value in row] for row in frame.itertuples(index=False)]
-    return Table(caption, [words(str(column)) for column in frame.columns], rows)
 
 
 def facts_table(facts: Mapping[str, object], caption: str) -> Table:

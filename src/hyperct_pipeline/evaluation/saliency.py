@@ -36,6 +36,7 @@ class SaliencyMap:
     task: str
     logit: float
     volume: ScalarVolume  # 0 to 1 (the largest of the map), NaN where the model saw nothing
+    patches_yx: tuple[int, int]  # rows and columns of patches that were enlarged to the pixels of an image
 
     @property
     def probability(self) -> float:
@@ -84,7 +85,8 @@ def saliency_maps(
         cam, logit = grad_cam(model, x, seen, package.tasks.index(task))
         pixels = to_pixels(cam, (images.shape[-2], images.shape[-1]))
         values = unproject(pixels, stored, package.slice_config)
-        yield SaliencyMap(task, logit, ScalarVolume(values=_to_unit(values), affine=stored.affine))
+        volume = ScalarVolume(values=_to_unit(values), affine=stored.affine)
+        yield SaliencyMap(task, logit, volume, (cam.shape[1], cam.shape[2]))
 
 
 def to_pixels(cam: Float[Tensor, "N h w"], shape: tuple[int, int]) -> NDArray[np.float32]:

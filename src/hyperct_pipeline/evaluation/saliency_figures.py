@@ -25,6 +25,7 @@ CAPTION = (
     "Grad-CAM at the input of the last attention block, scaled to the map's maximum. It shows what the model "
     "used; it is not a segmentation. Research use only."
 )
+ORIENTATION = "R, L: the patient's right and left; slices count from the feet."
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Tile:
     saliency: NDArray[np.float32]  # (Y, X), NaN where the model saw nothing
     aspect: float  # height over width of a pixel
     slice_index: int  # on the preprocessed grid, from the feet
+    patches_yx: tuple[int, int]  # of the map, before it was enlarged
     example: Example
 
     @property
@@ -52,6 +54,7 @@ def tile(saliency: SaliencyMap, stored: StoredVolume, example: Example, slice_in
         saliency=saliency.volume.values[slice_index, ::-1, ::-1].copy(),
         aspect=dy / dx,
         slice_index=slice_index,
+        patches_yx=saliency.patches_yx,
         example=example,
     )
 
@@ -84,7 +87,7 @@ def saliency_figure(tiles: Sequence[Tile], name: str, window_hu: tuple[int, int]
         axes.set_title(f"slice {part.slice_index}", fontsize=10)
     for axes in panels[len(tiles) :]:
         axes.set_visible(False)
-    _finish(figure, panels, image, window_hu)
+    _finish(figure, panels, image, window_hu, tiles)
     score = f"probability {example.probability:.2f}, label {example.label_text}"
     figure.suptitle(f"{name}: {score}\nstudy {example.study_key}", fontsize=12)
     return figure
@@ -104,17 +107,22 @@ def saliency_overview(tiles: Sequence[Tile], names: Mapping[str, str], window_hu
     image = None
     for axes, part in zip(panels, tiles, strict=False):
         image = _draw(axes, part, window_hu) or image
-        score = f"p {part.example.probability:.2f}, {part.example.label_text}"
+        score = f"p {part.example.probability:.2f}, {part.example.label_text}, slice {part.slice_index}"
         axes.set_title(f"{names[part.example.task]}\n{score}", fontsize=11)
     for axes in panels[len(tiles) :]:
         axes.set_visible(False)
-    _finish(figure, panels, image, window_hu)
+    _finish(figure, panels, image, window_hu, tiles)
     return figure
 
 
 def _draw(axes: Axes, part: Tile, window_hu: tuple[int, int]) -> AxesImage | None:
     axes.set(xticks=[], yticks=[])
     axes.set_facecolor("black")
+    for side, place in (("R", 0.03), ("L", 0.97)):
+        axes.text(
+            place, 0.5, side, color="white", ha="left" if side == "R" else "right", va="center",
+            transform=axes.transAxes, fontsize=9,
+        )  # fmt: skip
     low, high = window_hu
     if part.hu is not None:
         axes.imshow(part.hu, cmap="gray", vmin=low, vmax=high, aspect=part.aspect)
@@ -135,11 +143,20 @@ def _draw(axes: Axes, part: Tile, window_hu: tuple[int, int]) -> AxesImage | Non
     return axes.imshow(seen, cmap="inferno", vmin=0, vmax=1, alpha=opacity, aspect=part.aspect)
 
 
-def _finish(figure: Figure, panels: NDArray[np.object_], image: AxesImage | None, window_hu: tuple[int, int]) -> None:
+def _finish(
+    figure: Figure,
+    panels: NDArray[np.object_],
+    image: AxesImage | None,
+    window_hu: tuple[int, int],
+    tiles: Sequence[Tile],
+) -> None:
     if image is not None:
         scale = ScalarMappable(norm=image.norm, cmap=image.cmap)  # the images are partly transparent
         figure.colorbar(scale, ax=list(panels), shrink=0.6, label="saliency (1 is the map's maximum)")
-    figure.supxlabel(f"{CAPTION} CT window {window_hu[0]} to {window_hu[1]} HU.", fontsize=9, wrap=True)
+    grids = sorted({f"{rows} \u00d7 {columns}" for rows, columns in (part.patches_yx for part in tiles)})
+    resolution = f"Maps of {' or '.join(grids)} patches, interpolated." if grids else ""
+    text = f"{CAPTION}\n{resolution} {ORIENTATION} CT window {window_hu[0]} to {window_hu[1]} HU."
+    figure.supxlabel(text, fontsize=9, wrap=True)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Adapters of the `assess` pipeline: a predictions table in, numbers and figures out."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -7,11 +8,14 @@ import pandas as pd
 from hyperct_pipeline.evaluation.assess_settings import ALL, AssessConfig, RecalibrationConfig
 from hyperct_pipeline.evaluation.assessed_table import assessed_table
 from hyperct_pipeline.evaluation.assessment import assess, part_text, primary_metrics
+from hyperct_pipeline.evaluation.assessment_page import render_assessment
 from hyperct_pipeline.evaluation.failure_cases import failure_cases
 from hyperct_pipeline.evaluation.file_names import file_names
 from hyperct_pipeline.evaluation.model_comparison import comparison_table, transfer_table
 from hyperct_pipeline.evaluation.net_benefit import decision_cohorts, drawn_tasks
 from hyperct_pipeline.evaluation.reliability import reliability_table
+from hyperct_pipeline.evaluation.report_evidence import Assessment
+from hyperct_pipeline.evaluation.run_facts import SOFTWARE_OF_NUMBERS, run_facts
 from hyperct_pipeline.evaluation.subgroups import subgroup_tables
 from hyperct_pipeline.evaluation.task_rows import groups_of, part_of
 from hyperct_pipeline.labels.tasks import TaskCatalogueConfig, load_catalogue
@@ -97,7 +101,13 @@ def draw_figures(
         )
 
 
-def task_names(groups: dict[str, str], task_catalogue: TaskCatalogueConfig) -> dict[str, str]:
+def write_assessment(assessment: Assessment, task_catalogue: TaskCatalogueConfig) -> str:
+    """All of the assessment as one HTML page."""
+    names = task_names(assessment.facts["tasks"], task_catalogue)
+    return render_assessment(assessment, names, run_facts(SOFTWARE_OF_NUMBERS))
+
+
+def task_names(groups: Iterable[str], task_catalogue: TaskCatalogueConfig) -> dict[str, str]:
     """Task -> display name; a task outside the catalogue is shown by its id."""
     catalogue = load_catalogue(task_catalogue)
     return {task: catalogue.name_of(task) if task in catalogue.ids else task for task in groups}

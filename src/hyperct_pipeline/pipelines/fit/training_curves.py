@@ -60,6 +60,6 @@ def draw_line(axes: Axes, rows: Mapping[str, Row], values: Mapping[str, Any], **
 
 def mark_epoch(axes: Axes, epoch: int) -> None:
     """The epoch that was chosen, as a dashed line; epochs are whole numbers."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.axvline(epoch, color=NEUTRAL, lw=0.8, ls="--")
     axes.spines[["top", "right"]].set_visible(False)
