@@ -52,6 +52,18 @@ def test_layers_have_no_cycle(name: str, caplog: pytest.LogCaptureFixture) -> No
         assert found == [layer for layer in ORDER if layer in found]
 
 
+def test_a_namespace_folded_into_one_node_has_no_cycle(caplog: pytest.LogCaptureFixture) -> None:
+    whole = PIPELINES["infer"]
+    assert {node.namespace for node in whole.nodes} == {"infer"}
+    ends = {name.split("@")[0] for name in whole.inputs() | whole.outputs()}
+    nodes = {name: SimpleNamespace(layer=LAYERS.get(name)) for name in ends} | {"infer": SimpleNamespace(layer=None)}
+    children = {name.split("@")[0]: {"infer"} for name in whole.inputs()}
+    children |= {name: set() for name in whole.outputs()} | {"infer": set(whole.outputs())}
+    with caplog.at_level(logging.WARNING):
+        assert sort_layers(nodes, children)
+    assert not caplog.messages
+
+
 def test_a_cycle_would_be_found(caplog: pytest.LogCaptureFixture) -> None:
     nodes = {name: SimpleNamespace(layer=layer) for name, layer in (("a", "raw"), ("b", "feature"), ("c", "raw"))}
     assert sort_layers(nodes, {"a": {"b"}, "b": {"c"}, "c": set()}) == []
