@@ -5,6 +5,7 @@ from typing import Any
 from kedro.pipeline import Pipeline, node, pipeline
 
 from hyperct_pipeline.evaluation.report_evidence import Assessment, CohortData, ModelEvidence
+from hyperct_pipeline.pipelines.assess.pipeline import ASSESSMENT
 from hyperct_pipeline.pipelines.report import nodes
 
 COHORT = ("study_index", "cohort_flow", "harmonization_report", "label_prevalence")
@@ -15,14 +16,7 @@ MODEL = {
     **{name: name for name in ("lora_pca", "lora_separation", "lora_pca_figure")},
     **{name: name for name in ("saliency_checks", "saliency_overview")},
 }
-ASSESSMENT = {
-    "facts": "assessment_facts",
-    "calibration": "calibration",
-    "fitted_calibration": "assessed_calibration",
-    **{name: name for name in ("metrics_full", "decision_curves", "model_comparison", "negative_transfer")},
-    **{name: name for name in ("subgroup_differences", "failure_cases")},
-    **{name: name for name in ("auroc_figure", "calibration_figure", "decision_curve_figures", "comparison_figures")},
-}
+OF_MODEL = ASSESSMENT | {"calibration": "calibration"}  # of the model that the report is of, so it must be there
 
 
 def create_pipeline(**kwargs: Any) -> Pipeline:
@@ -33,7 +27,7 @@ def create_pipeline(**kwargs: Any) -> Pipeline:
         [
             node(CohortData, {name: name for name in COHORT}, "report_cohort", name="gather_cohort"),
             node(ModelEvidence, MODEL, "report_model", name="gather_model"),
-            node(Assessment, ASSESSMENT, "report_assessment", name="gather_assessment"),
+            node(Assessment, OF_MODEL, "report_assessment", name="gather_assessment"),
             node(nodes.write_report, parts | parameters, "report_html", name="write_report"),
         ],
         tags="report",
