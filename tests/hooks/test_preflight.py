@@ -11,6 +11,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from hyperct_pipeline.datasets import (
     ArchiveFolder,
     CsvTable,
+    FigureFile,
     JsonDocument,
     ModelPackageFolder,
     OptionalJsonDocument,
@@ -97,6 +98,8 @@ def test_documents_of_one_stage_are_named_together(tmp_path: Path) -> None:
             "calibration": JsonDocument(filepath=str(tmp_path / "calibration.json")),
             "model_card": JsonDocument(filepath=str(tmp_path / "card.json")),
             "metrics_full": CsvTable(filepath=str(tmp_path / "metrics_full.csv")),
+            "auroc_figure": FigureFile(str(tmp_path / "auroc.png")),
+            "decision_curve_figures": FigureFile(str(tmp_path / "decision_curves")),
             "training_run": OptionalJsonDocument(filepath=str(tmp_path / "mlflow.json")),
         }
     )
@@ -107,8 +110,9 @@ def test_documents_of_one_stage_are_named_together(tmp_path: Path) -> None:
             SimpleNamespace(inputs=lambda: set(catalog.keys()), all_outputs=set, nodes=[]), catalog
         )
     assert str(caught.value).splitlines()[1:] == [
+        "- auroc_figure, decision_curve_figures and metrics_full do not exist in this data_root yet: "
+        "`kedro run --pipeline=assess` makes them.",
         "- calibration and model_card do not exist in this data_root yet: `kedro run --pipeline=predict` makes them.",
-        "- metrics_full does not exist in this data_root yet: `kedro run --pipeline=assess` makes it.",
     ]
 
 

@@ -26,6 +26,8 @@ class FigureFile(AbstractDataset[Figure | dict[str, Figure], bytes | dict[str, b
         svg: write an SVG beside each PNG; its text stays text, and equal figures give equal bytes.
     """
 
+    is_required = True  # the input check looks whether it is there
+
     def __init__(
         self,
         filepath: str,
