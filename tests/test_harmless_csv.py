@@ -25,9 +25,10 @@ def test_formulas_become_text_and_numbers_stay(tmp_path: Path) -> None:
 
 
 def test_a_number_with_its_interval_is_no_formula() -> None:
-    cells = ["-0.02 (-0.05 to 0.01)", "-0.02 (interval undefined)", "-2 (1 to 2)+cmd|' /C calc'!A0", "-1 (=1 to 2)"]
-    safe = harmless(pd.DataFrame({"a": cells}))["a"].tolist()
-    assert safe == [*cells[:2], "'" + cells[2], "'" + cells[3]]
+    numbers = ["-0.02 (-0.05 to 0.01)", "-0.02 (interval undefined)", "-0.01 / -0.03", "-0.02 (-0.05 to 0.01) / -0.1"]
+    formulas = ["-2 (1 to 2)+cmd|' /C calc'!A0", "-1 (=1 to 2)", "-1 / -2 / -3", "-1 / =2"]
+    safe = harmless(pd.DataFrame({"a": [*numbers, *formulas]}))["a"].tolist()
+    assert safe == [*numbers, *("'" + cell for cell in formulas)]
 
 
 def test_column_names_are_harmless_too() -> None:

@@ -2,7 +2,7 @@
 
 A cell that begins with = + - @, a tab or a carriage return is taken for a formula by spreadsheets (OWASP, CSV
 injection). Such text gets an apostrophe in front, which they show as text. Numbers stay numbers: neither -5 nor
--0.02 (-0.05 to 0.01) is a formula.
+-0.02 (-0.05 to 0.01) / -0.1 is a formula.
 Text that has apostrophes before such a sign already gets one more, so that taking one away restores every text.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_WITH_INTERVAL = re.compile(r"-?\d+(\.\d+)? \((-?\d+(\.\d+)? to -?\d+(\.\d+)?|interval undefined)\)")
+_NUMBER = r"-?\d+(\.\d+)?(e-?\d+)?"
+_WITH_INTERVAL = re.compile(rf"{_NUMBER}( \(({_NUMBER} to {_NUMBER}|interval undefined)\))?( / {_NUMBER})?")
 
 
 def write_csv(table: pd.DataFrame, file: Path, **options: Any) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from hyperct_pipeline.datasets import CsvTable, JsonDocument, TextDocument
+from hyperct_pipeline.datasets import CalibrationDocument, CsvTable, JsonDocument, TextDocument
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -54,3 +54,15 @@ def test_each_file_keeps_its_own_names_alone(tmp_path: Path) -> None:
     assert dataset.load()["note"].tolist() == ["=a", "b"]
     assert dataset.load()["value"].sum() == 2.0
     assert dataset.preview(nrows=1)["data"][0][0] == "=a"
+
+
+def test_a_calibration_of_other_studies_is_replaced_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = CalibrationDocument(filepath=str(tmp_path / "calibration.json"))
+    dataset.save({"split_digest": "a", "tasks": {}})
+    dataset.save({"split_digest": "a", "tasks": {"t": {}}})
+    assert not caplog.messages
+    dataset.save({"split_digest": "b", "tasks": {}})
+    assert "fitted on other validation studies; it is replaced" in caplog.text
+    assert dataset.load() == {"split_digest": "b", "tasks": {}}

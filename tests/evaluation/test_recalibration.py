@@ -15,6 +15,7 @@ from hyperct_pipeline.evaluation.recalibration import (
     refuse_shared_patients,
     split_digest,
 )
+from hyperct_pipeline.metrics.calibration import to_logit
 from hyperct_pipeline.metrics.discrimination import target_sensitivity_threshold
 
 
@@ -149,3 +150,18 @@ def test_isotonic_needs_a_large_validation_set(predictions: pd.DataFrame, caplog
 def test_the_calibration_of_another_model_is_refused(predictions: pd.DataFrame) -> None:
     with pytest.raises(LabelTableError, match=r"calibration is of model m1, the predictions are of \['m2'\]"):
         apply_calibration(predictions.assign(model_id="m2"), _fit(predictions))
+
+
+def test_one_risk_of_zero_among_narrow_ones_does_not_stop_the_fit() -> None:
+    # a scan that failed and was given 0: its logit lies far outside, and the slope of the others is steep
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0.0, 0.04, 600)
+    label = (rng.random(600) < expit(40.0 * logits)).astype(int)
+    probability = expit(logits)
+    probability[0], label[0] = 0.0, 0
+    keys = [f"s{k}" for k in range(600)]
+    table = pd.DataFrame({"study_key": keys, "patient_key": keys, "task": "t", "label": label})
+    table = table.assign(probability=probability, logit=to_logit(probability), model_id=None)
+    fitted = fit_calibration(table, RecalibrationConfig())["tasks"]["t"]
+    assert fitted["method"] == "platt"
+    assert fitted["slope"] == pytest.approx(37.48, abs=0.01)  # by Newton steps of any length

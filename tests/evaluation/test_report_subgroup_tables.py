@@ -32,6 +32,7 @@ def test_a_kind_that_divides_the_studies_alike_is_said_once() -> None:
     assert found.notes == [
         "By kernel the studies are divided as by scanner: every number is the same, so it is shown once."
     ]
+    assert found.repeated == {"kernel"}
     # one study more in one cell is another division
     rows[4] = _row("kernel: B70f", "nodule", 0.7, 21)
     found = subgroup_aurocs(pd.DataFrame(rows), NAMES, CONFIG)

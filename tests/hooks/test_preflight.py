@@ -117,8 +117,7 @@ def test_documents_of_one_stage_are_named_together(tmp_path: Path) -> None:
 
 
 def test_a_named_model_is_read_and_never_trained_over(tmp_path: Path) -> None:
-    named = ModelPackageFolder(str(tmp_path / "best"), given=str(tmp_path / "other"))
-    assert named.folder == tmp_path / "other"
+    named = ModelPackageFolder(str(tmp_path / "other"), named="other")
     hook = PreflightHook()
     hook.after_catalog_created({}, {})
     trains = SimpleNamespace(inputs=set, all_outputs=lambda: {"model_package"}, nodes=[])

@@ -73,7 +73,7 @@ def test_a_run_carries_what_the_catalog_asks_for(hook: TrackingHook) -> None:
 
 def test_a_table_that_was_given_leaves_a_fingerprint(hook: TrackingHook) -> None:
     run_id = start(hook)
-    hook.after_dataset_loaded("given@csv", pd.DataFrame({"study_key": ["a", "b"]}))
+    hook.after_dataset_loaded("given@csv", pd.DataFrame({"study_key": ["a", "b"], "DOE^JOHN": 1}))
     hook.after_dataset_loaded("given@csv", None)  # an optional table that is not there
     hook.after_dataset_loaded("index", pd.DataFrame({"study_key": ["k"]}))  # is logged by the run that makes it
     hook.after_dataset_saved("given@csv", pd.DataFrame({"study_key": ["c"]}))
@@ -81,6 +81,18 @@ def test_a_table_that_was_given_leaves_a_fingerprint(hook: TrackingHook) -> None
     (used,) = (entry.dataset for entry in mlflow.MlflowClient().get_run(run_id).inputs.dataset_inputs)
     assert (used.name, json.loads(used.profile)) == ("given", {"rows": 2, "columns": ["study_key"]})
     assert len(used.digest) == 16
+
+
+def test_a_model_of_another_store_does_not_end_the_tracking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    link = {"run_id": "0" * 32, "model_id": "m-" + "0" * 32, "version": "3"}
+    run = TrackedRun.create("e", tmp_path, {"pipeline": "evaluate"}, link)
+    assert "does not know the model" in caplog.text
+    run.log("metrics", {"kind": "metrics"}, pd.DataFrame({"task": ["a"], "metric": "auc", "value": 0.5}))
+    found = mlflow.MlflowClient().get_run(run.run_id)
+    assert found.data.metrics == {"auc/a": 0.5} and "model.version" not in found.data.tags
 
 
 def test_tasks_whose_names_mlflow_would_merge_stay_apart(hook: TrackingHook) -> None:

@@ -125,3 +125,13 @@ def test_a_job_comes_back_from_its_files(train: CTStudies, validation: CTStudies
     assert found.train.studies.study_keys == train.studies.study_keys and found.train.seed == 0
     assert np.array_equal(found.train.studies.labels, train.studies.labels)
     assert np.array_equal(found.train.read(3, 2)[0], train.read(3, 2)[0])
+
+
+def test_a_training_that_is_done_starts_no_process(
+    train: CTStudies, validation: CTStudies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(FIT, n_processes=1)
+    (*_, last) = fit(HyperCT(build_backbone(BACKBONE), TASKS, MODEL), train, validation, config, "digest")
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
+    nodes = replace(FIT, n_nodes=2, rendezvous="127.0.0.1:29500")
+    assert list(launch.fit_job(job_of(train, validation, nodes), last.checkpoint)) == []

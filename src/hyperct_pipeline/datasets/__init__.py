@@ -12,10 +12,11 @@ from hyperct_pipeline.datasets.record_folder import RecordFolder
 from hyperct_pipeline.datasets.secret import PseudonymSecret
 from hyperct_pipeline.datasets.study_table import StudyTable
 from hyperct_pipeline.datasets.volume_store import VolumeStoreFolder
-from hyperct_pipeline.datasets.whole_file import CsvTable, JsonDocument, TextDocument
+from hyperct_pipeline.datasets.whole_file import CalibrationDocument, CsvTable, JsonDocument, TextDocument
 
 __all__ = [
     "ArchiveFolder",
+    "CalibrationDocument",
     "CheckpointFolder",
     "CsvTable",
     "FigureFile",

@@ -100,15 +100,12 @@ class ModelPackageFolder(AbstractDataset["ModelPackage", "ModelPackage | None"])
 
     Args:
         path: the package folder, or `untrained`: then loading gives None, and the node builds a fresh model.
-        given: the package that is read instead of the one at `path` (`--params=model=PATH`); None: no other was named.
-
-    Attributes:
-        folder: what is read.
+        named: set where the path is one that the user gave (`--params=model=PATH`): such a model is read only.
     """
 
-    def __init__(self, path: str, given: str | None = None, metadata: dict[str, Any] | None = None) -> None:
-        self.folder, self._given = Path(given or path), given
-        self._untrained = given is None and self.folder.name == UNTRAINED and not self.folder.is_dir()
+    def __init__(self, path: str, named: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self.folder, self._is_named = Path(path), named is not None
+        self._untrained = named is None and self.folder.name == UNTRAINED and not self.folder.is_dir()
         self.metadata = metadata
 
     def load(self) -> "ModelPackage | None":
@@ -142,7 +139,7 @@ class ModelPackageFolder(AbstractDataset["ModelPackage", "ModelPackage | None"])
 
     def refuse_to_train(self) -> None:
         """Raises ConfigError where a model to be read is named: a run that trains would not use it."""
-        if self._given is not None:
+        if self._is_named:
             raise ConfigError(
                 "--params=model=PATH names a model to be read, but this run trains one and would not use it. "
                 "Leave it out, or run pipelines that read a model: predict, explain, evaluate, export, extend, infer."

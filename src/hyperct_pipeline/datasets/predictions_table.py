@@ -14,7 +14,7 @@ from hyperct_pipeline.datasets.csv_faults import WORKBOOK, csv_fault, separator_
 from hyperct_pipeline.errors import ConfigError, LabelTableError, MissingInputError
 from hyperct_pipeline.evaluation.cut_off_tables import ENDS_OPEN
 from hyperct_pipeline.evaluation.prediction_keys import MISSING_WORDS
-from hyperct_pipeline.evaluation.prediction_problems import KEYS, STUDY_TEXTS
+from hyperct_pipeline.evaluation.prediction_problems import COLUMNS, KEYS, STUDY_TEXTS
 
 
 class PredictionsTable(AbstractDataset[None, pd.DataFrame | None]):
@@ -133,7 +133,9 @@ def _read_csv(file: Path, name: str) -> pd.DataFrame:
     if hint := separator_hint(header):
         raise LabelTableError(f"The table '{name}' has one column: {hint}.")
     if doubled := sorted({column for column in header if header.count(column) > 1}):
-        raise LabelTableError(f"The table '{name}': columns stand twice: {doubled}")
+        shown = [column for column in doubled if column.strip() in COLUMNS]  # of a file without a header it is a cell
+        which = f"columns stand twice: {shown}" if shown else f"{len(doubled)} columns stand twice"
+        raise LabelTableError(f"The table '{name}': {which}")
     table = pyarrow.csv.read_csv(
         file,
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),

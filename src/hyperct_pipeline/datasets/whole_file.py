@@ -4,6 +4,7 @@ Kedro's own datasets write in place, and a killed run leaves half a file that lo
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from kedro_datasets.text import TextDataset
 
 from hyperct_pipeline.atomic_file import replacing
 from hyperct_pipeline.harmless_csv import restored, write_csv
+
+logger = logging.getLogger(__name__)
 
 # Columns of names. A task may be called 007, True or NA: read by guess, it would come back as another value.
 NAME_COLUMNS = (
@@ -56,6 +59,20 @@ class JsonDocument(JSONDataset):
         """Replace the file."""
         with replacing(Path(self._filepath)) as draft:
             draft.write_text(json.dumps(data, allow_nan=False, **self._save_args), encoding="utf-8")
+
+
+class CalibrationDocument(JsonDocument):
+    """The calibration in a model package; one of other validation studies is replaced with a warning."""
+
+    def save(self, data: Any) -> None:
+        """Replace the file."""
+        earlier = self.load() if self._exists() else None
+        if earlier is not None and earlier.get("split_digest") != data["split_digest"]:
+            logger.warning(
+                "the model package had a calibration that was fitted on other validation studies; it is replaced, and "
+                "`infer` with this model uses the new one"
+            )
+        super().save(data)
 
 
 class TextDocument(TextDataset):

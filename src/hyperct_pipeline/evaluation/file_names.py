@@ -9,7 +9,9 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     for name in names:
         safe = re.sub(r"([^\w-]|_)+", "_", name).strip("_")[:80] or "unnamed"
-        same = re.compile(rf"{re.escape(safe)}(_\d+)?")
-        taken = sum(same.fullmatch(other) is not None for other in files.values())
-        files[name] = f"{safe}_{taken + 1}" if taken else safe
+        file, n = safe, 1
+        while file in files.values():
+            n += 1
+            file = f"{safe}_{n}"
+        files[name] = file
     return files

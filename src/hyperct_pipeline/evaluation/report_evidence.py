@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from hyperct_pipeline.errors import PackageError
 from hyperct_pipeline.evaluation.assess_settings import AssessConfig, settings_of
 from hyperct_pipeline.evaluation.assessed_table import OF_PREDICTIONS
 
@@ -94,7 +95,20 @@ class ModelEvidence:
 
 
 def models_of(model: ModelEvidence, assessment: Assessment) -> dict[str, str | None]:
-    """Id of the model that each part of a report is of; None where a part names none."""
+    """Id of the model that each part of a report is of; None where a part names none.
+
+    Raises:
+        PackageError: a part is of another version of the software.
+    """
+    for name, table, column in (
+        ("lora_pca", model.lora_pca, "model_id"),
+        ("saliency_checks", model.saliency_checks, "rank_correlation_random"),
+    ):
+        if column not in table:
+            raise PackageError(
+                f"{name} has no column {column}: it is of another version of the software. Run "
+                "`kedro run --pipeline=explain` again."
+            )
     adapters, maps = (table["model_id"].dropna() for table in (model.lora_pca, model.saliency_checks))
     return {
         "model card": model.card["model_id"],

@@ -41,6 +41,7 @@ def subgroup_aurocs(metrics_full: pd.DataFrame, names: Mapping[str, str], config
                 f"By {kind} ({levels}) no cell can be shown: each is too small, or would give a small one away."
             )
         elif same := next((earlier for earlier, of in shown.items() if of == cells), None):
+            repeated.add(kind)
             notes.append(
                 f"By {kind} the studies are divided as by {same}: every number is the same, so it is shown once."
             )

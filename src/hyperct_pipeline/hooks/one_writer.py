@@ -37,6 +37,7 @@ class OneWriterHook:
         Raises:
             ConfigError: another run has it, or nothing can be written there.
         """
+        self._release()  # of a run in this process that was refused before its first node, as in a notebook
         if self._data_root is not None and node_rank(catalog) == 0:
             self._lock = locked(self._data_root)
 

@@ -68,6 +68,9 @@ class TrackedRun:
             location = (_store_folder(uri, project) / "mlartifacts").as_uri() if local else None
             experiment_id = found.experiment_id if found else client.create_experiment(experiment, location)
         tags = dict(tags)
+        if link and not _knows(client, link["model_id"]):
+            logger.warning("this MLflow store does not know the model: the run is not linked to its training")
+            link = {}
         if link:
             tags |= {
                 "mlflow.parentRunId": link["run_id"],
@@ -117,7 +120,7 @@ class TrackedRun:
             for epoch, values in data.items():
                 self._log_metrics(values, step=int(re.sub(r"\D", "", epoch)))
         elif kind == "dataset":
-            self._log_fingerprint(name, data)
+            self._log_fingerprint(name, data, entry.get("columns", list(data)))
         else:
             raise ValueError(f"catalog entry '{name}': unknown metadata.mlflow.kind '{kind}'")
 
@@ -152,12 +155,12 @@ class TrackedRun:
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
 
-    def _log_fingerprint(self, name: str, table: pd.DataFrame) -> None:
-        """Log which data a run used: row count, columns and a digest of the content; no rows, no source path."""
+    def _log_fingerprint(self, name: str, table: pd.DataFrame, columns: Iterable[Any]) -> None:
+        """Log which data a run used: row count, these columns and a digest of the content; no rows, no source path."""
         from mlflow.entities import Dataset, DatasetInput
 
         digest = hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()[:16]
-        profile = json.dumps({"rows": len(table), "columns": list(map(str, table.columns))})
+        profile = json.dumps({"rows": len(table), "columns": list(map(str, columns))})
         dataset = Dataset(name, digest, "local", "{}", profile=profile)
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [])])
 
@@ -226,6 +229,17 @@ class TrackedRun:
         if error is not None:
             self._client.set_tag(self.run_id, "error", error)
         self._client.set_terminated(self.run_id, status=status)
+
+
+def _knows(client: Any, model_id: str) -> bool:
+    """Whether a logged model is in this store; a package may come from another one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_logged_model(model_id)
+    except MlflowException:
+        return False
+    return True
 
 
 def _save_pyfunc(target: Path, folder: Path, package: Any) -> None:

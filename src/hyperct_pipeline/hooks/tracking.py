@@ -29,6 +29,7 @@ from kedro.pipeline import Pipeline
 
 from hyperct_pipeline import __version__
 from hyperct_pipeline.atomic_file import replacing
+from hyperct_pipeline.evaluation.prediction_problems import COLUMNS, RIVAL
 from hyperct_pipeline.evaluation.run_facts import commit_of
 from hyperct_pipeline.hooks.failure_message import root_cause
 from hyperct_pipeline.hooks.tracked_data import TrackedRun
@@ -138,7 +139,9 @@ class TrackingHook:
         """Log which table a run was given, where its entry says `kind: input`."""
         entry, run = self._entries.get(dataset_name), self._run
         if run is not None and data is not None and entry is not None and entry["kind"] == INPUT:
-            self._guarded(lambda: run.log(dataset_name.split("@")[0], {"kind": "dataset"}, data))
+            # a file without a header has cells for names of columns
+            known = [name for name in data if str(name) in COLUMNS or str(name).startswith(RIVAL)]
+            self._guarded(lambda: run.log(dataset_name.split("@")[0], {"kind": "dataset", "columns": known}, data))
 
     @hook_impl
     def after_pipeline_run(self) -> None:

@@ -18,7 +18,7 @@ from hyperct_pipeline.metrics.discrimination import known_labels
 # A probability of exactly 0 or 1 has no logit: where scores are ranked or recalibrated it is read as one in a million
 # million. The limit is one of the logit, because 1 - 1e-12 is not that in float64, and 0 and 1 would not be mirrored.
 PROBABILITY_FLOOR = 1e-12
-LONGEST_STEP = 3.0  # change of a logit in one Newton step
+FIRST_LONGEST_STEP = 3.0  # change of a logit in the first Newton step; twice as much in each further one
 LEAST_INFORMATION = 1e-6  # sum of risk (1 - risk) below which a fitted logit is one of rounding alone
 LOGIT_LIMIT = float(np.log1p(-PROBABILITY_FLOOR) - np.log(PROBABILITY_FLOOR))
 
@@ -234,14 +234,15 @@ def fit_line(x: NDArray[np.float64], target: NDArray[np.float64]) -> Line:
     z = (x - mean) / spread  # Newton is well scaled on standardised scores
     beta = np.array([logit(target.mean()), 0.0])
     design = np.stack([np.ones_like(z), z], axis=1)
-    current = _log_likelihood(design @ beta, target)
+    current, longest = _log_likelihood(design @ beta, target), FIRST_LONGEST_STEP
     for _ in range(200):
         p = expit(design @ beta)
         gradient = design.T @ (target - p)
         hessian = (design * (p * (1.0 - p))[:, None]).T @ design
         step = np.linalg.solve(hessian, gradient)
-        # a longer step may climb to where all risks are 0 or 1 to rounding, and no step leads away from there
-        step *= LONGEST_STEP / max(float(np.abs(design @ step).max()), LONGEST_STEP)
+        # a long first step may climb to where all risks are 0 or 1 to rounding, and no step leads away from there
+        step *= longest / max(float(np.abs(design @ step).max()), longest)
+        longest *= 2.0  # one score far from the others needs a logit far from theirs
         while (proposed := _log_likelihood(design @ (beta + step), target)) < current - 1e-12 * len(x):
             step = step / 2.0
         beta, current = beta + step, proposed

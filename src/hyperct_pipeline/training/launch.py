@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -53,6 +54,8 @@ def refuse_processes(config: FitConfig, pipeline: str) -> None:
 
 def fit_job(job: Job, resume: Checkpoint | None = None) -> Iterator[Epoch]:
     """Train here, or in as many processes as the job asks for; arguments and errors as `fit` has them."""
+    if resume is not None and int(resume.state["epoch"]) >= job.config.epochs:
+        job = replace(job, config=replace(job.config, n_processes=1, n_nodes=1, node_rank=0))  # nothing is left to do
     if job.config.n_processes * job.config.n_nodes > 1:
         yield from fit_in_processes(job, resume)
         return
