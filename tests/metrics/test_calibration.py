@@ -52,7 +52,6 @@ def test_two_groups_have_a_closed_form() -> None:
 def test_in_the_large_has_a_closed_form_for_a_constant_risk() -> None:
     label = [1] * 30 + [0] * 70
     assert c.calibration_in_the_large(label, [0.2] * 100) == pytest.approx(logit(0.3) - logit(0.2), abs=1e-9)
-    assert c.observed_to_expected(label, [0.2] * 100) == pytest.approx(1.5)
 
 
 def test_in_the_large_makes_the_mean_risk_right() -> None:
@@ -80,7 +79,6 @@ def test_one_class_has_neither_shift_nor_calibrator() -> None:
     assert c.calibration_in_the_large([1, 1], [0.4, 0.5]) is None
     assert c.platt_line([0, 0], [0.4, 0.5]) is None
     assert c.intercept_line([0, 0], [0.4, 0.5]) is None
-    assert c.observed_to_expected([], []) is None
 
 
 def test_certain_probabilities_have_finite_logits() -> None:

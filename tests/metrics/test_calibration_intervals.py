@@ -63,6 +63,8 @@ def test_undefined_stays_undefined() -> None:
     assert ci.line_intervals([0, 0], [0.1, 0.2], np.arange(2)) is None
     assert ci.in_the_large_interval([1, 1], [0.1, 0.2], np.arange(2)) is None
     assert ci.observed_to_expected_interval([], [], np.arange(0)) is None
+    three_of_two = ci.observed_to_expected_interval([1] * 30 + [0] * 70, [0.2] * 100, np.arange(100))
+    assert three_of_two is not None and three_of_two.value == pytest.approx(1.5)
     single = ci.in_the_large_interval([0, 1, 0], [0.1, 0.2, 0.3], np.zeros(3, dtype=int))
     assert single is not None
     assert single[1:] == (None, None, "undefined_variance")

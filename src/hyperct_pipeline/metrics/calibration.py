@@ -139,12 +139,6 @@ def _information(eta: NDArray[np.float64]) -> float:
     return float((risk * (1.0 - risk)).sum())
 
 
-def observed_to_expected(label: ArrayLike, probability: ArrayLike) -> float | None:
-    """Number of positives over the sum of the probabilities; None where that sum is 0."""
-    expected = float(np.asarray(probability, dtype=np.float64).sum())
-    return float(known_labels(label).sum()) / expected if expected > 0 else None
-
-
 def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> float | None:
     """Mean distance of predicted and observed over bins of equal width, weighted by their studies.
 
